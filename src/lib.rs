@@ -1,0 +1,3 @@
+//! Berth gives every StatefulSet pod a directory of its own on the node's disk, over CSI.
+
+pub mod proto;
