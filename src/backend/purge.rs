@@ -1,0 +1,243 @@
+//! Removing a tree of any depth and size with two descriptors and bounded memory.
+//!
+//! A directory that is not empty has its own subdirectories hoisted to the root of the tree, so
+//! that nothing is ever deeper than two levels. Everything happens beneath held descriptors, on
+//! one file system: a mount inside the tree ends the purge with an error and stays untouched. A
+//! purge that is interrupted goes on where it was, because all it needs to know is in the tree.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::dir::Type;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, RenameFlags, renameat2};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::{Error, Purge};
+use crate::sys::beneath::{self, open_directory};
+use crate::sys::inode_flags::unprotect;
+
+/// How many names are read before they are acted on.
+const BATCH: usize = 512;
+
+/// Why a purge does not go on.
+enum Halt {
+    Stopped,
+    Failed(Error),
+}
+
+struct Tree<'a> {
+    root: OwnedFd,
+    name: &'a str,
+    /// Names that hoisted directories get.
+    hoisted: u64,
+    pace: &'a mut dyn FnMut() -> bool,
+}
+
+/// Removes `name` from `trash` with all that is in it.
+pub fn purge(trash: BorrowedFd<'_>, name: &str, pace: &mut dyn FnMut() -> bool) -> Result<Purge, Error> {
+    let root = match open_directory(trash, name) {
+        Ok(root) => root,
+        Err(Errno::ENOENT) => return Ok(Purge::Done),
+        // Not a directory: unlinking takes the entry itself and follows nothing.
+        Err(Errno::ENOTDIR | Errno::ELOOP) => {
+            return unlinkat(trash, name, UnlinkatFlags::NoRemoveDir)
+                .map(|()| Purge::Done)
+                .map_err(|errno| Error::new("unlink", name, errno));
+        }
+        Err(errno) => return Err(Error::new("open the trash of", name, errno)),
+    };
+    let mut tree = Tree {
+        root,
+        name,
+        hoisted: 0,
+        pace,
+    };
+    match tree.clear_root() {
+        Ok(()) => {}
+        Err(Halt::Stopped) => return Ok(Purge::Stopped),
+        Err(Halt::Failed(error)) => return Err(error),
+    }
+    match unlinkat(trash, name, UnlinkatFlags::RemoveDir) {
+        Err(Errno::EPERM) => unprotect(&tree.root)
+            .map_err(|error| Error::new("take the immutable flag off", name, error))
+            .and_then(|_| {
+                unlinkat(trash, name, UnlinkatFlags::RemoveDir).map_err(|errno| Error::new("remove", name, errno))
+            }),
+        other => other.map_err(|errno| Error::new("remove", name, errno)),
+    }
+    .map(|()| Purge::Done)
+}
+
+impl Tree<'_> {
+    fn clear_root(&mut self) -> Result<(), Halt> {
+        loop {
+            let names = beneath::entries(&self.root, BATCH).map_err(|errno| self.fail("list", c"", errno))?;
+            if names.is_empty() {
+                return Ok(());
+            }
+            for (name, kind) in names {
+                self.step()?;
+                if !self.remove(self.root.as_fd(), &name, kind)? {
+                    self.clear_directory(&name)?;
+                }
+            }
+        }
+    }
+
+    /// Empties the directory `name` of the root and removes it.
+    fn clear_directory(&mut self, name: &CStr) -> Result<(), Halt> {
+        let directory = match open_directory(self.root.as_fd(), name) {
+            Err(Errno::ENOENT) => return Ok(()),
+            other => other.map_err(|errno| self.fail("open", name, errno))?,
+        };
+        loop {
+            let names = beneath::entries(&directory, BATCH).map_err(|errno| self.fail("list", name, errno))?;
+            if names.is_empty() {
+                break;
+            }
+            for (child, kind) in names {
+                self.step()?;
+                if !self.remove(directory.as_fd(), &child, kind)? {
+                    self.hoist(directory.as_fd(), &child)?;
+                }
+            }
+        }
+        self.remove(self.root.as_fd(), name, Some(Type::Directory)).map(|_| ())
+    }
+
+    fn step(&mut self) -> Result<(), Halt> {
+        if (self.pace)() { Ok(()) } else { Err(Halt::Stopped) }
+    }
+
+    /// Removes one entry; `false` if it is a directory that is not empty.
+    fn remove(&self, parent: BorrowedFd<'_>, name: &CStr, kind: Option<Type>) -> Result<bool, Halt> {
+        let try_once = || {
+            if kind != Some(Type::Directory) {
+                match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+                    Err(Errno::EISDIR) => {}
+                    other => return other,
+                }
+            }
+            unlinkat(parent, name, UnlinkatFlags::RemoveDir)
+        };
+        let result = match try_once() {
+            Err(Errno::EPERM) => {
+                self.lift_protection(parent, name, kind);
+                try_once()
+            }
+            other => other,
+        };
+        match result {
+            Ok(()) | Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::ENOTEMPTY) => Ok(false),
+            Err(errno) => Err(self.fail("remove", name, errno)),
+        }
+    }
+
+    /// Takes immutable and append-only flags off an entry and the directory it is in. If that does
+    /// not work, the second try to remove it tells why.
+    fn lift_protection(&self, parent: BorrowedFd<'_>, name: &CStr, kind: Option<Type>) {
+        let _ = unprotect(parent);
+        // Opening a device or a fifo could have effects; they cannot carry the flags anyway.
+        if matches!(kind, Some(Type::File | Type::Directory)) {
+            if let Ok(fd) = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+                let _ = unprotect(&fd);
+            }
+        }
+    }
+
+    fn hoist(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Halt> {
+        loop {
+            let to = format!(".berth-purge-{}", self.hoisted);
+            self.hoisted += 1;
+            let rename = || renameat2(parent, name, self.root.as_fd(), to.as_str(), RenameFlags::RENAME_NOREPLACE);
+            let result = match rename() {
+                Err(Errno::EPERM) => {
+                    self.lift_protection(parent, name, Some(Type::Directory));
+                    let _ = unprotect(&self.root);
+                    rename()
+                }
+                other => other,
+            };
+            match result {
+                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(self.fail("move", name, errno)),
+            }
+        }
+    }
+
+    fn fail(&self, operation: &'static str, name: &CStr, errno: Errno) -> Halt {
+        let object = format!("{}/{} in the trash", self.name, name.to_string_lossy());
+        Halt::Failed(Error::new(operation, object, errno))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+
+    fn purge_in(path: &Path, pace: &mut dyn FnMut() -> bool) -> Result<Purge, Error> {
+        let trash = fs::File::open(path).expect("open");
+        purge(trash.as_fd(), "v", pace)
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_path_goes_with_two_descriptors() {
+        let trash = tempfile::tempdir().expect("temp");
+        let root = trash.path().join("v");
+        fs::create_dir(&root).expect("mkdir");
+        let mut at = nix::fcntl::open(&root, OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty()).expect("open");
+        for _ in 0..5000 {
+            nix::sys::stat::mkdirat(&at, "d", nix::sys::stat::Mode::S_IRWXU).expect("mkdirat");
+            at = open_directory(at.as_fd(), "d").expect("open");
+        }
+        drop(at);
+        assert_eq!(purge_in(trash.path(), &mut || true).expect("purge"), Purge::Done);
+        assert!(!root.exists());
+    }
+
+    #[test]
+    fn symbolic_links_are_removed_and_never_followed() {
+        let trash = tempfile::tempdir().expect("temp");
+        let canary = trash.path().join("canary");
+        fs::create_dir_all(canary.join("inner")).expect("mkdir");
+        fs::create_dir_all(trash.path().join("v/a/b")).expect("mkdir");
+        symlink(&canary, trash.path().join("v/a/link")).expect("symlink");
+        symlink(&canary, trash.path().join("v/a/b/link")).expect("symlink");
+        assert_eq!(purge_in(trash.path(), &mut || true).expect("purge"), Purge::Done);
+        assert!(canary.join("inner").exists());
+        symlink(&canary, trash.path().join("v")).expect("symlink");
+        assert_eq!(purge_in(trash.path(), &mut || true).expect("purge"), Purge::Done);
+        assert!(canary.join("inner").exists());
+    }
+
+    #[test]
+    fn a_purge_that_was_stopped_goes_on() {
+        let trash = tempfile::tempdir().expect("temp");
+        for at in 0..40 {
+            let directory = trash.path().join(format!("v/{}/x/y", at % 7));
+            fs::create_dir_all(&directory).expect("mkdir");
+            fs::write(directory.join(at.to_string()), "data").expect("write");
+        }
+        let mut rounds = 0;
+        loop {
+            let mut left = 5;
+            let mut pace = || {
+                left -= 1;
+                left > 0
+            };
+            rounds += 1;
+            if purge_in(trash.path(), &mut pace).expect("purge") == Purge::Done {
+                break;
+            }
+        }
+        assert!(rounds > 5, "it stopped only {rounds} times");
+        assert!(!trash.path().join("v").exists());
+    }
+}

@@ -1,0 +1,57 @@
+//! One operation at a time per volume: a second one is told so at once.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::{Error, Kind};
+
+/// The keys that are being worked on.
+#[derive(Debug, Clone, Default)]
+pub struct KeyLocks(Arc<Mutex<HashSet<Box<str>>>>);
+
+/// Holds a key until it is dropped. It belongs to the thread that does the work, so a caller that
+/// goes away does not free the key before the work ends.
+#[derive(Debug)]
+pub struct KeyGuard {
+    locks: KeyLocks,
+    key: Box<str>,
+}
+
+impl KeyLocks {
+    /// Takes `key`, or fails with [`Kind::Busy`] if somebody has it.
+    pub fn lock(&self, key: &str) -> Result<KeyGuard, Error> {
+        if !self.held().insert(key.into()) {
+            let message = format!("volume {key} is being worked on by an earlier call; try again");
+            return Err(Error::new(Kind::Busy, message));
+        }
+        Ok(KeyGuard {
+            locks: self.clone(),
+            key: key.into(),
+        })
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HashSet<Box<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for KeyGuard {
+    fn drop(&mut self) {
+        self.locks.held().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_holder_until_it_lets_go() {
+        let locks = KeyLocks::default();
+        let held = locks.lock("a").expect("free");
+        assert_eq!(locks.lock("a").expect_err("held").kind(), Kind::Busy);
+        assert!(locks.lock("b").is_ok());
+        drop(held);
+        assert!(locks.lock("a").is_ok());
+    }
+}

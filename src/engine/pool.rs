@@ -1,0 +1,261 @@
+//! An open pool: its store, what is in it, and the steps that bring it into order at start.
+
+use std::collections::{BTreeMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use tracing::{info, warn};
+
+use super::capacity::{self, Policy};
+use super::error::{Error, Kind};
+use super::keys::KeyLocks;
+use super::registry::Registry;
+use crate::backend::{Backend, Data, Space};
+use crate::mount::Mounter;
+use crate::store::layout::Area;
+use crate::store::{self, Quarantined, Store};
+use crate::volume::{Capacity, Record, VolumeId};
+
+/// A pool that this process owns.
+pub struct Pool {
+    pub(super) store: Store,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) mounter: Arc<dyn Mounter>,
+    pub(super) keys: KeyLocks,
+    pub(super) policy: Policy,
+    registry: Mutex<Registry>,
+    /// Rung when the trash gets something to do.
+    pub(super) trash_bell: Condvar,
+    quarantined: BTreeMap<VolumeId, Quarantined>,
+    strays: Vec<Stray>,
+}
+
+/// Something in the pool that no record explains. Berth reports it and leaves it alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stray {
+    /// A file among the records that is not one, or not to be trusted.
+    Record(Quarantined),
+    /// Data without a record.
+    Orphan(PathBuf),
+}
+
+impl Pool {
+    /// Opens the pool and brings it into order: the very steps that calls take, taken again for
+    /// whatever was interrupted.
+    pub fn open(
+        path: &std::path::Path,
+        backend: Arc<dyn Backend>,
+        mounter: Arc<dyn Mounter>,
+        policy: Policy,
+    ) -> Result<Self, store::Error> {
+        let store = Store::open(path)?;
+        let contents = store.load()?;
+        store.clear_staging()?;
+        let mut pool = Self {
+            store,
+            backend,
+            mounter,
+            keys: KeyLocks::default(),
+            policy,
+            registry: Mutex::default(),
+            trash_bell: Condvar::new(),
+            quarantined: BTreeMap::new(),
+            strays: Vec::new(),
+        };
+        for found in contents.quarantined {
+            warn!(path = %found.path.display(), problem = found.problem, "record set aside, left as it is");
+            match &found.id {
+                Some(id) => {
+                    pool.quarantined.insert(id.clone(), found);
+                }
+                None => pool.strays.push(Stray::Record(found)),
+            }
+        }
+        pool.recover(contents.records)?;
+        Ok(pool)
+    }
+
+    fn recover(&mut self, records: Vec<Record>) -> Result<(), store::Error> {
+        let known: HashSet<VolumeId> = records.iter().map(|record| record.id.clone()).collect();
+        for record in &records {
+            self.settle(record)?;
+        }
+        for area in [Area::Volumes, Area::Trash] {
+            for name in self.store.list(area)? {
+                let explained = VolumeId::parse(&name)
+                    .is_ok_and(|id| known.contains(&id) || self.quarantined.contains_key(&id));
+                if !explained && !self.store.remove_empty(area, &name)? {
+                    let path = self.store.path_of(area, &name);
+                    warn!(path = %path.display(), "data without a record, left as it is");
+                    self.strays.push(Stray::Orphan(path));
+                }
+            }
+        }
+        let mut registry = self.registry();
+        for record in records {
+            registry.put(Arc::new(record), None);
+        }
+        info!(
+            pool = %self.store.path().display(),
+            uuid = %self.store.info().uuid,
+            volumes = registry.count(),
+            deleted = registry.count_deleted(),
+            quarantined = self.quarantined.len(),
+            strays = self.strays.len(),
+            "pool open"
+        );
+        Ok(())
+    }
+
+    /// Brings what is on disk into line with a record that is durable: the data of a deleted
+    /// volume into the trash, the claim's link to where it points.
+    pub(super) fn settle(&self, record: &Record) -> Result<(), store::Error> {
+        if record.deletion.is_some() {
+            match self.store.relocate(&record.id, Area::Volumes, Area::Trash) {
+                Ok(()) => {}
+                Err(error) if error.errno() == Some(Errno::ENOENT as i32) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(claim) = &record.spec.claim {
+            let linked = match record.deletion {
+                None => self.store.link_claim(claim, &record.id),
+                Some(_) => self.store.unlink_claim(claim, &record.id),
+            };
+            if let Err(error) = linked {
+                // The links are for people; a volume without one works.
+                warn!(volume = %record.id, %error, "claim link not updated");
+            }
+        }
+        Ok(())
+    }
+
+    /// The registry, locked.
+    pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mutex behind [`Pool::registry`], to wait on with the trash bell.
+    pub(super) fn registry_mutex(&self) -> &Mutex<Registry> {
+        &self.registry
+    }
+
+    /// The pool's store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Volumes whose record cannot be read.
+    pub fn quarantined(&self) -> impl Iterator<Item = (&VolumeId, &Quarantined)> {
+        self.quarantined.iter()
+    }
+
+    /// What no record explains.
+    pub fn strays(&self) -> &[Stray] {
+        &self.strays
+    }
+
+    /// The volume `id` unless it is deleted. A volume whose record is quarantined is there, and
+    /// nothing can be done with it.
+    pub(super) fn find(&self, id: &str) -> Result<Arc<Record>, Error> {
+        if let Some(found) = self.quarantined.get(id) {
+            return Err(quarantine_error(found));
+        }
+        self.registry()
+            .active(id)
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no volume {:?}", crate::volume::shorten(id))))
+    }
+
+    /// Fails if the record of `id` is quarantined.
+    pub(super) fn refuse_quarantined(&self, id: &str) -> Result<(), Error> {
+        self.quarantined.get(id).map_or(Ok(()), |found| Err(quarantine_error(found)))
+    }
+
+    /// The data of a volume.
+    pub(super) fn data(&self, record: &Record) -> Result<Data, Error> {
+        let area = match record.deletion {
+            None => Area::Volumes,
+            Some(_) => Area::Trash,
+        };
+        Ok(self.backend.open(self.store.area(area), &record.id)?)
+    }
+
+    /// The space of the pool's file system.
+    pub fn space(&self) -> Result<Space, Error> {
+        Ok(self.backend.space(self.store.root().as_fd())?)
+    }
+
+    /// The bytes that may still be promised.
+    pub fn available(&self) -> Result<u64, Error> {
+        let space = self.space()?;
+        let promises = self.registry().promises(space.used_bytes);
+        Ok(capacity::available(&space, promises, &self.policy))
+    }
+
+    /// Promises `size`, or fails with [`Kind::Exhausted`]. `written` of it is on the disk already.
+    pub(super) fn reserve(&self, size: Capacity, written: u64) -> Result<Reservation<'_>, Error> {
+        let space = self.space()?;
+        let mut registry = self.registry();
+        let promises = registry.promises(space.used_bytes);
+        let available = capacity::available(&space, promises, &self.policy);
+        if size.bytes().saturating_sub(written) > available {
+            let message = format!(
+                "pool {} has {available} bytes left to promise, {size} were asked for: {} bytes are free, {} are promised",
+                self.store.path().display(),
+                space.available_bytes,
+                promises.committed,
+            );
+            return Err(Error::new(Kind::Exhausted, message));
+        }
+        registry.reserve(size.bytes());
+        Ok(Reservation {
+            pool: self,
+            bytes: size.bytes(),
+        })
+    }
+
+    /// The directory of the pool's volumes.
+    pub(super) fn volumes(&self) -> BorrowedFd<'_> {
+        self.store.area(Area::Volumes)
+    }
+}
+
+/// Space that is promised to a volume in the making.
+pub(super) struct Reservation<'a> {
+    pool: &'a Pool,
+    bytes: u64,
+}
+
+impl Reservation<'_> {
+    /// Hands the promise over to the record: at no moment is it counted twice or not at all.
+    pub(super) fn commit(self, record: Arc<Record>, used: u64) {
+        let mut registry = self.pool.registry();
+        registry.put(record, Some(used));
+        registry.release(self.bytes);
+        drop(registry);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.pool.registry().release(self.bytes);
+    }
+}
+
+fn quarantine_error(found: &Quarantined) -> Error {
+    let message = format!(
+        "the record {} is damaged ({}); the data is untouched. Run `berth doctor`",
+        found.path.display(),
+        found.problem
+    );
+    Error::new(Kind::Precondition, message)
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+}

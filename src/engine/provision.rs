@@ -1,0 +1,173 @@
+//! Making, deleting and bringing back volumes.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use super::error::{Error, Kind};
+use super::pool::{Pool, now};
+use crate::store::layout::Area;
+use crate::volume::{CapacityRange, Deletion, Record, VolumeId, VolumeSpec};
+
+impl Pool {
+    /// Makes the volume that `spec` describes, or finds the one that an earlier call made.
+    ///
+    /// Stage the directory, move it into place, commit the record: until the last step nothing
+    /// counts, and what an interrupted call left is an empty directory, which the next one uses.
+    pub fn create(&self, spec: VolumeSpec, range: CapacityRange) -> Result<Arc<Record>, Error> {
+        let first = VolumeId::for_name(&spec.name, 0);
+        let _key = self.keys.lock(first.as_str())?;
+        self.store.verify()?;
+        self.refuse_quarantined(first.as_str())?;
+        let (existing, id) = {
+            let registry = self.registry();
+            (registry.by_name(&spec.name), registry.free_id(&spec.name))
+        };
+        if let Some(existing) = existing {
+            return check_same(&existing, &spec, range).map(|()| existing);
+        }
+        let _second_key = match id == first {
+            true => None,
+            false => Some(self.keys.lock(id.as_str())?),
+        };
+        let record = Arc::new(Record {
+            id,
+            capacity: range.choose(),
+            created_at: now(),
+            deletion: None,
+            spec,
+        });
+        let reservation = self.reserve(record.capacity, 0)?;
+        if let Err(error) = self.materialise(&record) {
+            // The same step that recovery takes: what is empty and has no record goes.
+            let _ = self.store.forget(&record.id);
+            let _ = self.store.remove_empty(Area::Volumes, record.id.as_str());
+            return Err(error);
+        }
+        reservation.commit(record.clone(), 0);
+        self.settle(&record)?;
+        Ok(record)
+    }
+
+    fn materialise(&self, record: &Record) -> Result<(), Error> {
+        let id = &record.id;
+        self.backend.create(self.store.area(Area::Staging), id, &record.spec.attributes)?;
+        match self.store.relocate(id, Area::Staging, Area::Volumes) {
+            Err(error) if error.errno() == Some(Errno::EEXIST as i32) => {
+                if !self.store.remove_empty(Area::Volumes, id.as_str())? {
+                    let path = self.store.path_of(Area::Volumes, id.as_str());
+                    let message = format!(
+                        "{} holds data that no record explains; it is left as it is. Run `berth doctor`",
+                        path.display()
+                    );
+                    return Err(Error::new(Kind::Precondition, message));
+                }
+                self.store.relocate(id, Area::Staging, Area::Volumes)?;
+            }
+            other => other?,
+        }
+        let data = self.backend.open(self.volumes(), id)?;
+        Ok(self.store.commit(record, &[data.directory.as_fd(), self.volumes()])?)
+    }
+
+    /// Deletes the volume `id`: from the commit of the tombstone on it is gone for everybody, and
+    /// its data is the trash's. A volume that is not there is deleted already.
+    pub fn delete(&self, id: &str) -> Result<(), Error> {
+        let Ok(id) = VolumeId::parse(id) else {
+            return Ok(());
+        };
+        let _key = self.keys.lock(id.as_str())?;
+        self.refuse_quarantined(id.as_str())?;
+        let Some(record) = self.registry().get(id.as_str()) else {
+            return Ok(());
+        };
+        self.store.verify()?;
+        if record.deletion.is_some() {
+            return Ok(self.settle(&record)?);
+        }
+        self.refuse_mounted(&record)?;
+        let retention = record.spec.attributes.trash_retention.as_secs();
+        let deleted_at = now();
+        let tombstone = Arc::new(Record {
+            deletion: Some(Deletion {
+                deleted_at,
+                purge_at: deleted_at.saturating_add(retention),
+                purging: retention == 0,
+            }),
+            ..Record::clone(&record)
+        });
+        self.store.commit_deletion(&tombstone)?;
+        let settled = self.settle(&tombstone);
+        self.registry().put(tombstone, None);
+        self.trash_bell.notify_all();
+        Ok(settled?)
+    }
+
+    fn refuse_mounted(&self, record: &Record) -> Result<(), Error> {
+        let data = match self.data(record) {
+            // No directory, so nothing of it can be mounted.
+            Err(Error::Backend(error)) if error.errno() == Some(Errno::ENOENT as i32) => return Ok(()),
+            other => other?,
+        };
+        match self.mounter.mounts_of(data.directory.as_fd())?.first() {
+            None => Ok(()),
+            Some(mount) => {
+                let message = format!("volume {} is in use: mounted at {}", record.id, mount.path.display());
+                Err(Error::new(Kind::Precondition, message))
+            }
+        }
+    }
+
+    /// Brings the deleted volume `id` back from the trash.
+    pub fn undelete(&self, id: &str) -> Result<Arc<Record>, Error> {
+        let _key = self.keys.lock(id)?;
+        self.refuse_quarantined(id)?;
+        self.store.verify()?;
+        let missing = || Error::new(Kind::NotFound, format!("there is no deleted volume {id:?} in the trash"));
+        let tombstone = self.registry().get(id).ok_or_else(missing)?;
+        let deletion = tombstone.deletion.ok_or_else(|| {
+            let message = format!("volume {id} is not deleted: nothing to bring back");
+            Error::new(Kind::Precondition, message)
+        })?;
+        if deletion.purging || deletion.purge_at <= now() {
+            let message = format!("volume {id} is past its retention and being purged: it cannot come back");
+            return Err(Error::new(Kind::Precondition, message));
+        }
+        if let Some(other) = self.registry().by_name(&tombstone.spec.name) {
+            let message = format!("volume {} was made under the name of {id} since its deletion", other.id);
+            return Err(Error::new(Kind::Conflict, message));
+        }
+        let used = self.backend.usage(self.data(&tombstone)?.directory.as_fd())?.bytes;
+        let reservation = self.reserve(tombstone.capacity, used)?;
+        self.store.relocate(&tombstone.id, Area::Trash, Area::Volumes)?;
+        let record = Arc::new(Record {
+            deletion: None,
+            ..Record::clone(&tombstone)
+        });
+        let synced = [self.store.area(Area::Trash), self.volumes()];
+        if let Err(error) = self.store.commit(&record, &synced) {
+            // The tombstone is still what is durable: the same step as at start.
+            let _ = self.settle(&tombstone);
+            return Err(error.into());
+        }
+        reservation.commit(record.clone(), used);
+        self.settle(&record)?;
+        Ok(record)
+    }
+}
+
+/// Whether a second request for a name asks for what the first one made.
+fn check_same(existing: &Record, spec: &VolumeSpec, range: CapacityRange) -> Result<(), Error> {
+    let differs = if !range.accepts(existing.capacity) {
+        format!("its size is {}", existing.capacity)
+    } else if existing.spec.capabilities != spec.capabilities {
+        "its capabilities are others".to_owned()
+    } else if existing.spec.attributes != spec.attributes {
+        "its parameters are others".to_owned()
+    } else {
+        return Ok(());
+    };
+    let message = format!("volume {} exists under this name, but {differs}", existing.id);
+    Err(Error::new(Kind::Conflict, message))
+}

@@ -1,0 +1,205 @@
+//! Mounting volumes for pods. The mount table is the truth about what is published; nothing about
+//! it is remembered, so nothing goes stale.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::Engine;
+use super::error::{Error, Kind};
+use super::pool::Pool;
+use crate::backend::{Data, Space};
+use crate::mount::{Occupant, Sighting, TargetPath};
+use crate::volume::{AccessMode, Capability, MountOption, Record};
+
+/// How many mounts are taken off one target before something is wrong.
+const MOST_STACKED: usize = 16;
+
+impl Pool {
+    /// Mounts the volume at the kubelet's staging path.
+    pub fn stage(&self, id: &str, staging: &TargetPath, capability: &Capability) -> Result<(), Error> {
+        let _key = self.keys.lock(id)?;
+        let record = self.find(id)?;
+        self.store.verify()?;
+        let data = self.data(&record)?;
+        // Read-only is a matter of each publish; two pods may differ in it.
+        let options: Vec<_> = without_read_only(&capability.options);
+        self.mount_once(&record, &data, staging, &options)
+    }
+
+    /// Mounts the volume at a pod's target path.
+    pub fn publish(
+        &self,
+        id: &str,
+        staging: &TargetPath,
+        target: &TargetPath,
+        capability: &Capability,
+        read_only: bool,
+    ) -> Result<(), Error> {
+        let _key = self.keys.lock(id)?;
+        let record = self.find(id)?;
+        self.store.verify()?;
+        let data = self.data(&record)?;
+        self.require_staged(&record, &data, staging)?;
+        let mut options = without_read_only(&capability.options);
+        let asked_read_only = read_only || capability.options.contains(&MountOption::ReadOnly);
+        if asked_read_only || capability.mode == AccessMode::SingleNodeReaderOnly {
+            options.insert(0, MountOption::ReadOnly);
+        }
+        if needs_single_target(&record, capability) {
+            self.refuse_second_target(&record, &data, staging, target)?;
+        }
+        self.mount_once(&record, &data, target, &options)
+    }
+
+    fn require_staged(&self, record: &Record, data: &Data, staging: &TargetPath) -> Result<(), Error> {
+        match self.mounter.inspect(staging)? {
+            Occupant::Mount(mounted) if mounted.directory == data.identity => Ok(()),
+            _ => {
+                let message = format!(
+                    "volume {} is not staged at {}: NodeStageVolume comes first",
+                    record.id,
+                    staging.path().display()
+                );
+                Err(Error::new(Kind::Precondition, message))
+            }
+        }
+    }
+
+    fn refuse_second_target(
+        &self,
+        record: &Record,
+        data: &Data,
+        staging: &TargetPath,
+        target: &TargetPath,
+    ) -> Result<(), Error> {
+        let mounts = self.mounter.mounts_of(data.directory.as_fd())?;
+        let other = mounts
+            .iter()
+            .find(|mount| mount.whole && mount.path != staging.path() && mount.path != target.path());
+        match other {
+            None => Ok(()),
+            Some(mount) => {
+                let message = format!(
+                    "volume {} is for a single pod and mounted at {} already",
+                    record.id,
+                    mount.path.display()
+                );
+                Err(Error::new(Kind::Precondition, message))
+            }
+        }
+    }
+
+    /// Makes the mount depth of `target` 1: mounts where nothing is, accepts what is as it should
+    /// be, and refuses everything else.
+    fn mount_once(
+        &self,
+        record: &Record,
+        data: &Data,
+        target: &TargetPath,
+        options: &[MountOption],
+    ) -> Result<(), Error> {
+        let source = data.directory.as_fd();
+        match self.mounter.inspect(target)? {
+            Occupant::Nothing => self.mounter.make_target(target)?,
+            Occupant::EmptyDirectory => {}
+            Occupant::Foreign(what) => return Err(foreign(target, what)),
+            Occupant::Mount(mounted) => {
+                let different = if mounted.directory != data.identity {
+                    "something else is mounted there"
+                } else if mounted.options != self.mounter.effective(source, options)? {
+                    "the volume is mounted there with other options"
+                } else {
+                    return Ok(());
+                };
+                let message = format!("{} is taken for volume {}: {different}", target.path().display(), record.id);
+                return Err(Error::new(Kind::Conflict, message));
+            }
+        }
+        Ok(self.mounter.bind(source, target, options)?)
+    }
+
+    /// The space of the volume, asked through a path at which it is mounted.
+    pub fn stats(&self, id: &str, target: &TargetPath) -> Result<Space, Error> {
+        let record = self.find(id)?;
+        let data = self.data(&record)?;
+        match self.mounter.inspect(target)? {
+            Occupant::Mount(mounted) if mounted.directory == data.identity => {
+                Ok(self.backend.space(data.directory.as_fd())?)
+            }
+            _ => {
+                let message = format!("volume {id} is not mounted at {}", target.path().display());
+                Err(Error::new(Kind::NotFound, message))
+            }
+        }
+    }
+
+    /// Where in this namespace the volume is mounted, its staging path included.
+    pub fn mounts(&self, record: &Record) -> Result<Vec<Sighting>, Error> {
+        Ok(self.mounter.mounts_of(self.data(record)?.directory.as_fd())?)
+    }
+}
+
+impl Engine {
+    /// Takes the volume off a staging path. The directory stays: it is the kubelet's.
+    pub fn unstage(&self, id: &str, staging: &TargetPath) -> Result<(), Error> {
+        let pool = self.pool().ok();
+        let _key = pool.as_ref().map(|pool| pool.keys.lock(id)).transpose()?;
+        self.unmount_all(pool.as_deref(), id, staging)
+    }
+
+    /// Takes the volume off a pod's target path and removes the target.
+    pub fn unpublish(&self, id: &str, target: &TargetPath) -> Result<(), Error> {
+        let pool = self.pool().ok();
+        let _key = pool.as_ref().map(|pool| pool.keys.lock(id)).transpose()?;
+        self.unmount_all(pool.as_deref(), id, target)?;
+        match self.mounter().inspect(target)? {
+            Occupant::Nothing => Ok(()),
+            Occupant::Foreign(what) => Err(foreign(target, what)),
+            Occupant::EmptyDirectory | Occupant::Mount(_) => Ok(self.mounter().remove_target(target)?),
+        }
+    }
+
+    /// Works without the pool too: a pod must be able to end while its disk is away.
+    fn unmount_all(&self, pool: Option<&Pool>, id: &str, target: &TargetPath) -> Result<(), Error> {
+        for _ in 0..MOST_STACKED {
+            let Occupant::Mount(mounted) = self.mounter().inspect(target)? else {
+                return Ok(());
+            };
+            let data = pool.and_then(|pool| pool.data(pool.find(id).ok()?.as_ref()).ok());
+            let ours = match data {
+                Some(data) => mounted.directory == data.identity,
+                // The volume is not known: the name of the directory that is mounted tells.
+                None => {
+                    let root = self.mounter().root_of(target)?;
+                    root.is_some_and(|root| root.file_name() == Some(OsStr::new(id)))
+                }
+            };
+            if !ours {
+                let message = format!("{} is not a mount of volume {id}", target.path().display());
+                return Err(Error::new(Kind::Precondition, message));
+            }
+            self.mounter().unmount(target)?;
+        }
+        let message = format!("{} is mounted over again and again", target.path().display());
+        Err(Error::new(Kind::Internal, message))
+    }
+}
+
+fn needs_single_target(record: &Arc<Record>, capability: &Capability) -> bool {
+    let single = |capability: &Capability| capability.mode == AccessMode::SingleNodeSingleWriter;
+    single(capability) || record.spec.capabilities.iter().all(single)
+}
+
+fn without_read_only(options: &[MountOption]) -> Vec<MountOption> {
+    options
+        .iter()
+        .copied()
+        .filter(|option| *option != MountOption::ReadOnly)
+        .collect()
+}
+
+fn foreign(target: &TargetPath, what: &str) -> Error {
+    let message = format!("{} is {what}: it is left as it is; move it away", target.path().display());
+    Error::new(Kind::Precondition, message)
+}

@@ -1,0 +1,223 @@
+//! The real thing: bind mounts made with the mount API of Linux 5.12.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::table::MountTable;
+use super::{Error, KubeletDir, Mounted, Mounter, Occupant, Sighting, TargetPath};
+use crate::sys::beneath;
+use crate::sys::mount::{self as api, Attributes};
+use crate::sys::mount_table::MountInfo;
+use crate::sys::stat::stat;
+use crate::volume::MountOption;
+
+/// How often a busy mount is tried again.
+const BUSY_TRIES: u32 = 10;
+/// How long between two tries.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+/// What errors call the mount table.
+const MOUNT_TABLE: &str = "the mount table";
+
+/// Mounts beneath the kubelet's directory.
+#[derive(Debug)]
+pub struct LinuxMounter {
+    kubelet_dir: PathBuf,
+    kubelet: OwnedFd,
+    table: MountTable,
+}
+
+impl LinuxMounter {
+    /// Opens the kubelet's directory, which must exist.
+    pub fn new(kubelet: &KubeletDir) -> Result<Self, Error> {
+        let path = kubelet.path();
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno))?;
+        Ok(Self {
+            kubelet_dir: path.to_owned(),
+            kubelet: fd,
+            table: MountTable::default(),
+        })
+    }
+
+    fn parent(&self, target: &TargetPath) -> Result<OwnedFd, Error> {
+        let parent = target.path().parent().unwrap_or(&self.kubelet_dir);
+        target
+            .open_parent(&self.kubelet)
+            .map_err(|errno| Error::io("open the directory", parent, errno))
+    }
+
+    fn open(&self, target: &TargetPath) -> Result<OwnedFd, Errno> {
+        let parent = target.open_parent(&self.kubelet)?;
+        beneath::open_across_mounts(&parent, target.name(), OFlag::O_PATH)
+    }
+}
+
+impl Mounter for LinuxMounter {
+    fn inspect(&self, target: &TargetPath) -> Result<Occupant, Error> {
+        let fd = match self.open(target) {
+            Err(Errno::ENOENT) => return Ok(Occupant::Nothing),
+            Err(Errno::ELOOP) => return Ok(Occupant::Foreign("a symbolic link, or a path through one")),
+            Err(Errno::ENOTDIR) => return Ok(Occupant::Foreign("a path through something that is no directory")),
+            other => other.map_err(|errno| Error::io("open", target.path(), errno))?,
+        };
+        let status = stat(&fd).map_err(|error| Error::io("examine", target.path(), error))?;
+        if status.mount_root {
+            let vfs = fstatvfs(&fd).map_err(|errno| Error::io("examine the mount at", target.path(), errno))?;
+            return Ok(Occupant::Mount(Mounted {
+                directory: status.identity,
+                options: options_of(vfs.flags()),
+            }));
+        }
+        if !status.is_directory() {
+            return Ok(Occupant::Foreign("no directory"));
+        }
+        match beneath::is_empty(&fd).map_err(|errno| Error::io("list", target.path(), errno))? {
+            true => Ok(Occupant::EmptyDirectory),
+            false => Ok(Occupant::Foreign("a directory with files of its own")),
+        }
+    }
+
+    fn make_target(&self, target: &TargetPath) -> Result<(), Error> {
+        let parent = self.parent(target)?;
+        match mkdirat(&parent, target.name(), Mode::from_bits_truncate(0o750)) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(Error::io("make", target.path(), errno)),
+        }
+    }
+
+    fn remove_target(&self, target: &TargetPath) -> Result<(), Error> {
+        let parent = match target.open_parent(&self.kubelet) {
+            Err(Errno::ENOENT) => return Ok(()),
+            other => other.map_err(|errno| Error::io("open the directory of", target.path(), errno))?,
+        };
+        match unlinkat(&parent, target.name(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::io("remove", target.path(), errno)),
+        }
+    }
+
+    fn bind(&self, source: BorrowedFd<'_>, target: &TargetPath, options: &[MountOption]) -> Result<(), Error> {
+        let fail = |operation| move |error| Error::io(operation, target.path(), error);
+        let destination = self.open(target).map_err(|errno| Error::io("open", target.path(), errno))?;
+        let tree = api::clone_tree(source).map_err(fail("clone the mount for"))?;
+        api::set_attributes(&tree, attributes(options)).map_err(fail("set the options of the mount for"))?;
+        api::attach(&tree, &destination).map_err(fail("mount at"))
+    }
+
+    fn unmount(&self, target: &TargetPath) -> Result<(), Error> {
+        let parent = self.parent(target)?;
+        // umount2(2) takes no descriptor: /proc leads to the directory that is held open.
+        let path = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(target.name());
+        let mut tries = 0;
+        loop {
+            match umount2(&path, MntFlags::UMOUNT_NOFOLLOW) {
+                // Somebody looks at the mount for a moment, as NodeGetVolumeStats does.
+                Err(Errno::EBUSY) if tries < BUSY_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                other => return other.map_err(|errno| Error::io("unmount", target.path(), errno)),
+            }
+        }
+    }
+
+    fn effective(&self, source: BorrowedFd<'_>, options: &[MountOption]) -> Result<Vec<MountOption>, Error> {
+        let vfs = fstatvfs(source).map_err(|errno| Error::io("examine the mount of", "the volume", errno))?;
+        let mut shown = options_of(vfs.flags());
+        for option in options {
+            match option {
+                MountOption::Sync | MountOption::DirSync => continue,
+                MountOption::NoAtime => shown.retain(|have| *have != MountOption::RelAtime),
+                MountOption::RelAtime => shown.retain(|have| *have != MountOption::NoAtime),
+                _ => {}
+            }
+            shown.push(*option);
+        }
+        shown.sort_unstable();
+        shown.dedup();
+        Ok(shown)
+    }
+
+    fn mounts_of(&self, directory: BorrowedFd<'_>) -> Result<Vec<Sighting>, Error> {
+        let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        let path = std::fs::read_link(&link).map_err(|error| Error::io("resolve", &link, error))?;
+        let home = stat(directory).map_err(|error| Error::io("examine", &path, error))?.mount_id;
+        let mounts = self.table.current().map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
+        let located = mounts.iter().find(|mount| mount.short_id == home).and_then(|mount| locate(mount, &path));
+        let (device, inside) = located.ok_or_else(|| Error::io("find the mount of", &path, Errno::ENOENT))?;
+        Ok(mounts
+            .iter()
+            .filter(|mount| mount.device == device && mount.root.starts_with(&inside))
+            .map(|mount| Sighting {
+                path: mount.mount_point.clone(),
+                whole: mount.root == inside,
+            })
+            .collect())
+    }
+
+    fn root_of(&self, target: &TargetPath) -> Result<Option<PathBuf>, Error> {
+        let fd = self.open(target).map_err(|errno| Error::io("open", target.path(), errno))?;
+        let id = stat(&fd).map_err(|error| Error::io("examine", target.path(), error))?.mount_id;
+        let mounts = self.table.current().map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
+        Ok(mounts.iter().find(|mount| mount.short_id == id).map(|mount| mount.root.clone()))
+    }
+}
+
+/// Where `path`, which is on `mount`, lies in the file system itself.
+fn locate(mount: &MountInfo, path: &Path) -> Option<((u32, u32), PathBuf)> {
+    let below = path.strip_prefix(&mount.mount_point).ok()?;
+    let inside = match below.as_os_str().is_empty() {
+        true => mount.root.clone(),
+        false => mount.root.join(below),
+    };
+    Some((mount.device, inside))
+}
+
+/// The attributes of a mount with `options`. What belongs to the file system as a whole, sync and
+/// dirsync, no mount of its own can carry.
+fn attributes(options: &[MountOption]) -> Attributes {
+    let mut attributes = Attributes {
+        set: api::NO_DEV,
+        clear: 0,
+    };
+    for option in options {
+        match option {
+            MountOption::ReadOnly => attributes.set |= api::READ_ONLY,
+            MountOption::NoSuid => attributes.set |= api::NO_SUID,
+            MountOption::NoExec => attributes.set |= api::NO_EXEC,
+            MountOption::NoDirAtime => attributes.set |= api::NO_DIR_ATIME,
+            MountOption::NoAtime => {
+                attributes.clear = api::ATIME;
+                attributes.set |= api::NO_ATIME;
+            }
+            // relatime is the value 0 of the field.
+            MountOption::RelAtime => attributes.clear = api::ATIME,
+            MountOption::Sync | MountOption::DirSync => {}
+        }
+    }
+    attributes
+}
+
+fn options_of(flags: FsFlags) -> Vec<MountOption> {
+    let named = [
+        (FsFlags::ST_RDONLY, MountOption::ReadOnly),
+        (FsFlags::ST_NOATIME, MountOption::NoAtime),
+        (FsFlags::ST_NODIRATIME, MountOption::NoDirAtime),
+        (FsFlags::ST_RELATIME, MountOption::RelAtime),
+        (FsFlags::ST_NOSUID, MountOption::NoSuid),
+        (FsFlags::ST_NOEXEC, MountOption::NoExec),
+    ];
+    named
+        .into_iter()
+        .filter(|(flag, _)| flags.contains(*flag))
+        .map(|(_, option)| option)
+        .collect()
+}

@@ -1,0 +1,320 @@
+//! The pool on disk: its layout, its identity, and one durable record per volume.
+//!
+//! The format is described in `docs/on-disk-format.md`. A record is never edited in place; what
+//! cannot be read is set aside and left untouched.
+
+mod claims;
+mod durable;
+mod envelope;
+mod error;
+mod init;
+pub mod layout;
+mod pool_file;
+mod record;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+
+pub use error::Error;
+pub use init::init;
+pub use pool_file::PoolInfo;
+
+use crate::sys::{beneath, filesystem};
+use crate::sys::stat::{Identity, stat};
+use crate::volume::{Record, VolumeId};
+use durable::Place;
+use envelope::Problem;
+use layout::Area;
+
+/// An open pool, held with a lock: every path in it is reached from descriptors opened here.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    root: OwnedFd,
+    identity: Identity,
+    areas: [OwnedFd; Area::ALL.len()],
+    info: PoolInfo,
+    /// Held while links of claims change: a namespace's directory goes with its last link.
+    claim_links: Mutex<()>,
+    _lock: Flock<OwnedFd>,
+}
+
+/// What a pool remembers, as it was found at start.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Records that can be read.
+    pub records: Vec<Record>,
+    /// Files among the records that cannot: left as they are, for a person to look at.
+    pub quarantined: Vec<Quarantined>,
+}
+
+/// A file among the records that cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The volume it is named for, if its name is that of a record.
+    pub id: Option<VolumeId>,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Store {
+    /// Opens and locks the pool at `path`.
+    ///
+    /// Refuses a directory without a pool file, a pool on another file system than it was made
+    /// on, a newer format, and a pool that another process holds.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let root = beneath::open_root(path).map_err(|errno| Error::io("open", path, errno))?;
+        let info = read_pool_file(path, root.as_fd())?;
+        let found = filesystem::identify(&root).map_err(|error| Error::io("identify the file system of", path, error))?;
+        if found != info.filesystem {
+            return Err(Error::WrongFilesystem {
+                path: path.to_owned(),
+                expected: format!("{} {}", info.filesystem.kind, info.filesystem.id),
+                found: format!("{} {}", found.kind, found.id),
+            });
+        }
+        let lock = lock(path, root.as_fd())?;
+        init::make_areas(path, root.as_fd())?;
+        let open = |area: Area| {
+            beneath::open_directory(root.as_fd(), area.path())
+                .map_err(|errno| Error::io("open", path.join(area.path()), errno))
+        };
+        let [records, staging, trash, volumes, by_claim] = Area::ALL;
+        let areas = [open(records)?, open(staging)?, open(trash)?, open(volumes)?, open(by_claim)?];
+        let identity = stat(&root).map_err(|error| Error::io("examine", path, error))?.identity;
+        let store = Self {
+            path: path.to_owned(),
+            root,
+            identity,
+            areas,
+            info,
+            claim_links: Mutex::new(()),
+            _lock: lock,
+        };
+        store.restore_ballast();
+        Ok(store)
+    }
+
+    /// The pool's identity.
+    pub fn info(&self) -> &PoolInfo {
+        &self.info
+    }
+
+    /// The pool's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The root of the pool.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// A directory of the pool.
+    pub fn area(&self, area: Area) -> BorrowedFd<'_> {
+        let [records, staging, trash, volumes, by_claim] = &self.areas;
+        match area {
+            Area::Records => records,
+            Area::Staging => staging,
+            Area::Trash => trash,
+            Area::Volumes => volumes,
+            Area::ByClaim => by_claim,
+        }
+        .as_fd()
+    }
+
+    /// The absolute path of `name` in an area, for messages and for people.
+    pub fn path_of(&self, area: Area, name: &str) -> PathBuf {
+        self.path.join(area.path()).join(name)
+    }
+
+    /// Checks that the pool's path still leads to this pool: a disk may have been unmounted or
+    /// another one mounted over it.
+    pub fn verify(&self) -> Result<(), Error> {
+        let replaced = || Error::Replaced {
+            path: self.path.clone(),
+        };
+        let now = match beneath::open_root(&self.path) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Err(replaced()),
+            other => other.map_err(|errno| Error::io("open", &self.path, errno))?,
+        };
+        let now = stat(&now).map_err(|error| Error::io("examine", &self.path, error))?;
+        if now.identity == self.identity { Ok(()) } else { Err(replaced()) }
+    }
+
+    /// Reads every record.
+    ///
+    /// A record that cannot be read is reported in the contents; a record of a newer format is an
+    /// error, because a program that does not understand a pool must not change it.
+    pub fn load(&self) -> Result<Contents, Error> {
+        let mut contents = Contents::default();
+        for name in self.list(Area::Records)? {
+            let path = self.path_of(Area::Records, &name);
+            let id = name
+                .strip_suffix(layout::RECORD_SUFFIX)
+                .and_then(|stem| VolumeId::parse(stem).ok());
+            match self.read_record(&name, id.as_ref()) {
+                Ok(record) => contents.records.push(record),
+                Err(Problem::TooNew(format)) => {
+                    return Err(Error::TooNew {
+                        path,
+                        format,
+                        known: record::FORMAT,
+                    });
+                }
+                Err(Problem::Damaged(problem)) => contents.quarantined.push(Quarantined { id, path, problem }),
+            }
+        }
+        Ok(contents)
+    }
+
+    fn read_record(&self, name: &str, id: Option<&VolumeId>) -> Result<Record, Problem> {
+        let id = id.ok_or_else(|| Problem::Damaged("its name is not that of a record".to_owned()))?;
+        let bytes = beneath::read_file(self.area(Area::Records), name)
+            .map_err(|errno| Problem::Damaged(format!("it cannot be read: {}", errno.desc())))?;
+        let record = record::decode(&bytes)?;
+        if record.id != *id {
+            return Err(Problem::Damaged(format!("it speaks of volume {}", record.id)));
+        }
+        Ok(record)
+    }
+
+    /// Makes `record` durable, together with the entries of the directories in `synced`, which
+    /// are made durable before the record can be seen.
+    pub fn commit(&self, record: &Record, synced: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        let name = record_name(&record.id);
+        let path = self.path_of(Area::Records, &name);
+        let bytes = record::encode(record).map_err(|error| Error::Damaged {
+            path: path.clone(),
+            problem: error.to_string(),
+        })?;
+        let temporary = Place {
+            directory: self.area(Area::Staging),
+            name: &name,
+        };
+        let place = Place {
+            directory: self.area(Area::Records),
+            name: &name,
+        };
+        durable::replace(temporary, place, &bytes, || synced.iter().try_for_each(fsync))
+            .map_err(|errno| Error::io("write the record", path, errno))
+    }
+
+    /// Like [`Store::commit`], for a tombstone: on a full disk it uses the space that the ballast
+    /// keeps free, so that what makes space is never refused for want of it.
+    pub fn commit_deletion(&self, record: &Record) -> Result<(), Error> {
+        match self.commit(record, &[]) {
+            Err(error) if matches!(error.errno(), Some(nix::libc::ENOSPC | nix::libc::EDQUOT)) => {
+                // An absent ballast means that it was spent before: the retry then tells why.
+                let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
+                self.commit(record, &[])
+            }
+            other => other,
+        }
+    }
+
+    /// Sets the ballast aside again; without space for it the next start or purge tries again.
+    pub fn restore_ballast(&self) {
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let mode = Mode::from_bits_truncate(0o600);
+        if let Ok(file) = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode) {
+            let _ = nix::fcntl::posix_fallocate(&file, 0, layout::BALLAST_BYTES);
+        }
+    }
+
+    /// Removes the record of a volume that is gone. It is not made durable: a record that comes
+    /// back after a power cut is a tombstone, and purging it again does nothing.
+    pub fn forget(&self, id: &VolumeId) -> Result<(), Error> {
+        let name = record_name(id);
+        match unlinkat(self.area(Area::Records), name.as_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::io("remove the record", self.path_of(Area::Records, &name), errno)),
+        }
+    }
+
+    /// Moves a volume's directory from one area to another. Fails with `ENOENT` if it is not in
+    /// the first and with `EEXIST` if something of its name is in the second.
+    pub fn relocate(&self, id: &VolumeId, from: Area, to: Area) -> Result<(), Error> {
+        renameat2(
+            self.area(from),
+            id.as_str(),
+            self.area(to),
+            id.as_str(),
+            RenameFlags::RENAME_NOREPLACE,
+        )
+        .map_err(|errno| Error::io("move", self.path_of(from, id.as_str()), errno))
+    }
+
+    /// Removes the directory `name` from an area if it is empty. Returns whether it is gone.
+    pub fn remove_empty(&self, area: Area, name: &str) -> Result<bool, Error> {
+        match unlinkat(self.area(area), name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR | Errno::EBUSY) => Ok(false),
+            Err(errno) => Err(Error::io("remove", self.path_of(area, name), errno)),
+        }
+    }
+
+    /// Empties the staging directory: files and empty directories are all that is ever there.
+    pub fn clear_staging(&self) -> Result<(), Error> {
+        for name in self.list(Area::Staging)? {
+            match unlinkat(self.area(Area::Staging), name.as_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EISDIR) => {
+                    self.remove_empty(Area::Staging, &name)?;
+                }
+                Err(errno) => return Err(Error::io("remove", self.path_of(Area::Staging, &name), errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the entries of an area durable.
+    pub fn sync(&self, area: Area) -> Result<(), Error> {
+        fsync(self.area(area)).map_err(|errno| Error::io("sync", self.path.join(area.path()), errno))
+    }
+
+    /// The names in an area, in no order. A name that is not UTF-8 is shown with `�` and so never
+    /// matches a volume.
+    pub fn list(&self, area: Area) -> Result<Vec<String>, Error> {
+        beneath::list(self.area(area)).map_err(|errno| Error::io("list", self.path.join(area.path()), errno))
+    }
+}
+
+fn record_name(id: &VolumeId) -> String {
+    format!("{id}{}", layout::RECORD_SUFFIX)
+}
+
+fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> {
+    let file = path.join(layout::POOL_FILE);
+    let bytes = match beneath::read_file(root, layout::POOL_FILE) {
+        Err(Errno::ENOENT) => return Err(Error::NotAPool { path: path.to_owned() }),
+        other => other.map_err(|errno| Error::io("read", &file, errno))?,
+    };
+    pool_file::decode(&bytes).map_err(|problem| match problem {
+        Problem::TooNew(format) => Error::TooNew {
+            path: file,
+            format,
+            known: pool_file::FORMAT,
+        },
+        Problem::Damaged(problem) => Error::Damaged { path: file, problem },
+    })
+}
+
+fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<Flock<OwnedFd>, Error> {
+    let file = path.join(layout::LOCK);
+    let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let fd = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
+        .map_err(|errno| Error::io("open", &file, errno))?;
+    Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => Error::Locked { path: path.to_owned() },
+        errno => Error::io("lock", &file, errno),
+    })
+}

@@ -1,0 +1,194 @@
+//! The record of one volume, as it stands on disk.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::envelope::{self, Problem};
+use crate::volume::{
+    AccessMode, Attributes, Capability, Capacity, Claim, Deletion, MountOption, Record, ValueError, VolumeId, VolumeName,
+    VolumeSpec,
+};
+
+/// The newest format of a record.
+pub const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct V1 {
+    id: String,
+    name: String,
+    capacity_bytes: u64,
+    capabilities: Vec<CapabilityV1>,
+    mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gid: Option<u32>,
+    trash_retention_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<ClaimV1>,
+    created_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion: Option<DeletionV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CapabilityV1 {
+    mode: ModeV1,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    options: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum ModeV1 {
+    SingleNodeWriter,
+    SingleNodeReaderOnly,
+    SingleNodeSingleWriter,
+    SingleNodeMultiWriter,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClaimV1 {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeletionV1 {
+    deleted_at: u64,
+    purge_at: u64,
+    purging: bool,
+}
+
+/// The file's bytes.
+pub fn encode(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
+    envelope::seal(FORMAT, &V1::from(record))
+}
+
+/// Reads the file's bytes.
+pub fn decode(bytes: &[u8]) -> Result<Record, Problem> {
+    let (_, body) = envelope::open(bytes, FORMAT)?;
+    let v1: V1 = serde_json::from_str(body).map_err(|error| Problem::Damaged(error.to_string()))?;
+    v1.try_into()
+        .map_err(|error: ValueError| Problem::Damaged(error.to_string()))
+}
+
+impl From<&Record> for V1 {
+    fn from(record: &Record) -> Self {
+        let Record {
+            id,
+            spec,
+            capacity,
+            created_at,
+            deletion,
+        } = record;
+        Self {
+            id: id.to_string(),
+            name: spec.name.to_string(),
+            capacity_bytes: capacity.bytes(),
+            capabilities: spec.capabilities.iter().map(CapabilityV1::from).collect(),
+            mode: format!("{:04o}", spec.attributes.mode),
+            uid: spec.attributes.uid,
+            gid: spec.attributes.gid,
+            trash_retention_seconds: spec.attributes.trash_retention.as_secs(),
+            claim: spec.claim.as_ref().map(|claim| ClaimV1 {
+                namespace: claim.namespace.to_string(),
+                name: claim.name.to_string(),
+            }),
+            created_at: *created_at,
+            deletion: deletion.map(|deletion| DeletionV1 {
+                deleted_at: deletion.deleted_at,
+                purge_at: deletion.purge_at,
+                purging: deletion.purging,
+            }),
+        }
+    }
+}
+
+impl TryFrom<V1> for Record {
+    type Error = ValueError;
+
+    fn try_from(v1: V1) -> Result<Self, ValueError> {
+        let mode = u32::from_str_radix(&v1.mode, 8)
+            .map_err(|error| ValueError::new(format!("mode {:?}", v1.mode), error.to_string()))?;
+        let claim = v1.claim.map(|claim| Claim::parse(&claim.namespace, &claim.name));
+        Ok(Self {
+            id: VolumeId::parse(&v1.id)?,
+            spec: VolumeSpec {
+                name: VolumeName::parse(&v1.name)?,
+                capabilities: v1
+                    .capabilities
+                    .into_iter()
+                    .map(Capability::try_from)
+                    .collect::<Result<_, _>>()?,
+                attributes: Attributes {
+                    mode,
+                    uid: v1.uid,
+                    gid: v1.gid,
+                    trash_retention: Duration::from_secs(v1.trash_retention_seconds),
+                },
+                claim: claim.transpose()?,
+            },
+            capacity: Capacity::new(v1.capacity_bytes)?,
+            created_at: v1.created_at,
+            deletion: v1.deletion.map(|deletion| Deletion {
+                deleted_at: deletion.deleted_at,
+                purge_at: deletion.purge_at,
+                purging: deletion.purging,
+            }),
+        })
+    }
+}
+
+impl From<&Capability> for CapabilityV1 {
+    fn from(capability: &Capability) -> Self {
+        Self {
+            mode: match capability.mode {
+                AccessMode::SingleNodeWriter => ModeV1::SingleNodeWriter,
+                AccessMode::SingleNodeReaderOnly => ModeV1::SingleNodeReaderOnly,
+                AccessMode::SingleNodeSingleWriter => ModeV1::SingleNodeSingleWriter,
+                AccessMode::SingleNodeMultiWriter => ModeV1::SingleNodeMultiWriter,
+            },
+            options: capability.options.iter().map(|option| option.name().to_owned()).collect(),
+        }
+    }
+}
+
+impl TryFrom<CapabilityV1> for Capability {
+    type Error = ValueError;
+
+    fn try_from(v1: CapabilityV1) -> Result<Self, ValueError> {
+        Ok(Self {
+            mode: match v1.mode {
+                ModeV1::SingleNodeWriter => AccessMode::SingleNodeWriter,
+                ModeV1::SingleNodeReaderOnly => AccessMode::SingleNodeReaderOnly,
+                ModeV1::SingleNodeSingleWriter => AccessMode::SingleNodeSingleWriter,
+                ModeV1::SingleNodeMultiWriter => AccessMode::SingleNodeMultiWriter,
+            },
+            options: MountOption::parse_all(v1.options.iter().map(String::as_str))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A volume with every optional field, and one with none.
+    #[test]
+    fn the_golden_files_of_format_1_are_read_and_written() {
+        for golden in [
+            include_bytes!("../../tests/golden/record-v1-full.json").as_slice(),
+            include_bytes!("../../tests/golden/record-v1-plain.json").as_slice(),
+        ] {
+            let record = decode(golden).expect("golden file");
+            let encoded = encode(&record).expect("encodes");
+            assert_eq!(String::from_utf8_lossy(&encoded), String::from_utf8_lossy(golden));
+        }
+    }
+}
