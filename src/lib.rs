@@ -2,10 +2,19 @@
 //!
 //! `ARCHITECTURE.md` says how the modules depend on each other and what each must not know.
 
+pub mod admin;
 pub mod backend;
+pub mod cli;
+pub mod config;
+pub mod csi;
 pub mod engine;
+pub mod http;
+pub mod metrics;
 pub mod mount;
 pub mod proto;
+pub mod registration;
+pub mod server;
 pub mod store;
 pub mod sys;
+pub mod telemetry;
 pub mod volume;

@@ -39,17 +39,20 @@ impl VolumeId {
         let mut hash = Sha256::new();
         hash.update(attempt.to_be_bytes());
         hash.update(name.as_str());
-        let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = hash
+            .finalize()
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Self(format!("vol-{hex}").into())
     }
 
     /// Accepts a string that has the form of an ID. Whether such a volume exists is another question.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let well_formed = (1..=63).contains(&text.len())
-            && text.bytes().all(inner)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
+        let well_formed =
+            (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
         if well_formed {
             Ok(Self(text.into()))
         } else {
@@ -421,7 +424,20 @@ mod tests {
         for good in ["a", "0", CLAIM, &"a".repeat(63)] {
             assert!(VolumeId::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "/", "-a", "a-", "A", "a\0", "a\n", "é", &"a".repeat(64)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/",
+            "-a",
+            "a-",
+            "A",
+            "a\0",
+            "a\n",
+            "é",
+            &"a".repeat(64),
+        ] {
             assert!(VolumeId::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -468,7 +484,15 @@ mod tests {
     fn a_claim_cannot_leave_its_directory() {
         assert!(Claim::parse("default", "data-mysql-0").is_ok());
         assert!(Claim::parse("default", "a.b").is_ok());
-        for (namespace, name) in [("..", "a"), ("a", ".."), ("a", "a/b"), ("", "a"), ("a", ""), ("a", "a..b"), ("A", "a")] {
+        for (namespace, name) in [
+            ("..", "a"),
+            ("a", ".."),
+            ("a", "a/b"),
+            ("", "a"),
+            ("a", ""),
+            ("a", "a..b"),
+            ("A", "a"),
+        ] {
             assert!(Claim::parse(namespace, name).is_err(), "{namespace:?} {name:?}");
         }
     }

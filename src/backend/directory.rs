@@ -27,8 +27,12 @@ impl Backend for DirectoryBackend {
         mkdirat(staging, id.as_str(), Mode::from_bits_truncate(0o700)).map_err(fail("make the directory of volume"))?;
         let directory = open_directory(staging, id.as_str()).map_err(fail("open the new directory of volume"))?;
         if attributes.uid.is_some() || attributes.gid.is_some() {
-            fchown(&directory, attributes.uid.map(Uid::from_raw), attributes.gid.map(Gid::from_raw))
-                .map_err(fail("set the owner of volume"))?;
+            fchown(
+                &directory,
+                attributes.uid.map(Uid::from_raw),
+                attributes.gid.map(Gid::from_raw),
+            )
+            .map_err(fail("set the owner of volume"))?;
         }
         // After the owner: chown(2) clears the set-group-ID bit.
         fchmod(&directory, Mode::from_bits_truncate(attributes.mode)).map_err(fail("set the mode of volume"))

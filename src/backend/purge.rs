@@ -151,7 +151,15 @@ impl Tree<'_> {
         loop {
             let to = format!(".berth-purge-{}", self.hoisted);
             self.hoisted += 1;
-            let rename = || renameat2(parent, name, self.root.as_fd(), to.as_str(), RenameFlags::RENAME_NOREPLACE);
+            let rename = || {
+                renameat2(
+                    parent,
+                    name,
+                    self.root.as_fd(),
+                    to.as_str(),
+                    RenameFlags::RENAME_NOREPLACE,
+                )
+            };
             let result = match rename() {
                 Err(Errno::EPERM) => {
                     self.lift_protection(parent, name, Some(Type::Directory));

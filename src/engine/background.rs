@@ -122,7 +122,9 @@ impl Workers {
 
     fn spawn(&mut self, name: &str, work: fn(&Pool, &Stop)) -> std::io::Result<()> {
         let (pool, stop) = (self.pool.clone(), self.stop.clone());
-        let thread = thread::Builder::new().name(name.into()).spawn(move || work(&pool, &stop))?;
+        let thread = thread::Builder::new()
+            .name(name.into())
+            .spawn(move || work(&pool, &stop))?;
         self.threads.push(thread);
         Ok(())
     }

@@ -56,7 +56,11 @@ pub fn available(space: &Space, promises: Promises, policy: &Policy) -> u64 {
     reason = "a float to integer cast saturates, and a share of a disk needs no exact bytes"
 )]
 fn scale(bytes: u64, factor: f64) -> u64 {
-    if factor == 1.0 { bytes } else { (bytes as f64 * factor) as u64 }
+    if factor == 1.0 {
+        bytes
+    } else {
+        (bytes as f64 * factor) as u64
+    }
 }
 
 #[cfg(test)]

@@ -192,7 +192,9 @@ impl Pool {
             Err(Error::Backend(error)) => error,
             Err(_) => return None,
         };
-        let path = self.store.path_of(crate::store::layout::Area::Volumes, record.id.as_str());
+        let path = self
+            .store
+            .path_of(crate::store::layout::Area::Volumes, record.id.as_str());
         let path = path.display();
         Some(match error.errno().map(Errno::from_raw) {
             Some(Errno::ENOENT) => Condition {

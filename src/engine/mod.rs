@@ -168,7 +168,11 @@ impl Pool {
         let describe = |record: Arc<Record>| {
             let data = self.data(&record).ok();
             let directory = data.as_ref().map(|data| data.directory.as_fd());
-            let area = if record.deletion.is_some() { Area::Trash } else { Area::Volumes };
+            let area = if record.deletion.is_some() {
+                Area::Trash
+            } else {
+                Area::Volumes
+            };
             Overview {
                 usage: directory
                     .filter(|_| measure)

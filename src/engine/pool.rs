@@ -85,8 +85,8 @@ impl Pool {
         }
         for area in [Area::Volumes, Area::Trash] {
             for name in self.store.list(area)? {
-                let explained = VolumeId::parse(&name)
-                    .is_ok_and(|id| known.contains(&id) || self.quarantined.contains_key(&id));
+                let explained =
+                    VolumeId::parse(&name).is_ok_and(|id| known.contains(&id) || self.quarantined.contains_key(&id));
                 if !explained && !self.store.remove_empty(area, &name)? {
                     let path = self.store.path_of(area, &name);
                     warn!(path = %path.display(), "data without a record, left as it is");
@@ -138,11 +138,6 @@ impl Pool {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The mutex behind [`Pool::registry`], to wait on with the trash bell.
-    pub(super) fn registry_mutex(&self) -> &Mutex<Registry> {
-        &self.registry
-    }
-
     /// The pool's store.
     pub fn store(&self) -> &Store {
         &self.store
@@ -158,20 +153,36 @@ impl Pool {
         &self.strays
     }
 
+    /// How many files among the records cannot be read.
+    pub fn quarantined_count(&self) -> usize {
+        self.quarantined.len() + self.strays.len() - self.orphan_count()
+    }
+
+    /// How many directories no record explains.
+    pub fn orphan_count(&self) -> usize {
+        let orphan = |stray: &&Stray| matches!(stray, Stray::Orphan(_));
+        self.strays.iter().filter(orphan).count()
+    }
+
     /// The volume `id` unless it is deleted. A volume whose record is quarantined is there, and
     /// nothing can be done with it.
     pub(super) fn find(&self, id: &str) -> Result<Arc<Record>, Error> {
         if let Some(found) = self.quarantined.get(id) {
             return Err(quarantine_error(found));
         }
-        self.registry()
-            .active(id)
-            .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no volume {:?}", crate::volume::shorten(id))))
+        self.registry().active(id).ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!("there is no volume {:?}", crate::volume::shorten(id)),
+            )
+        })
     }
 
     /// Fails if the record of `id` is quarantined.
     pub(super) fn refuse_quarantined(&self, id: &str) -> Result<(), Error> {
-        self.quarantined.get(id).map_or(Ok(()), |found| Err(quarantine_error(found)))
+        self.quarantined
+            .get(id)
+            .map_or(Ok(()), |found| Err(quarantine_error(found)))
     }
 
     /// The data of a volume.
@@ -257,5 +268,7 @@ fn quarantine_error(found: &Quarantined) -> Error {
 
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| age.as_secs())
 }

@@ -52,7 +52,8 @@ impl Pool {
 
     fn materialise(&self, record: &Record) -> Result<(), Error> {
         let id = &record.id;
-        self.backend.create(self.store.area(Area::Staging), id, &record.spec.attributes)?;
+        self.backend
+            .create(self.store.area(Area::Staging), id, &record.spec.attributes)?;
         match self.store.relocate(id, Area::Staging, Area::Volumes) {
             Err(error) if error.errno() == Some(Errno::EEXIST as i32) => {
                 if !self.store.remove_empty(Area::Volumes, id.as_str())? {
@@ -124,7 +125,12 @@ impl Pool {
         let _key = self.keys.lock(id)?;
         self.refuse_quarantined(id)?;
         self.store.verify()?;
-        let missing = || Error::new(Kind::NotFound, format!("there is no deleted volume {id:?} in the trash"));
+        let missing = || {
+            Error::new(
+                Kind::NotFound,
+                format!("there is no deleted volume {id:?} in the trash"),
+            )
+        };
         let tombstone = self.registry().get(id).ok_or_else(missing)?;
         let deletion = tombstone.deletion.ok_or_else(|| {
             let message = format!("volume {id} is not deleted: nothing to bring back");

@@ -112,7 +112,11 @@ impl Pool {
                 } else {
                     return Ok(());
                 };
-                let message = format!("{} is taken for volume {}: {different}", target.path().display(), record.id);
+                let message = format!(
+                    "{} is taken for volume {}: {different}",
+                    target.path().display(),
+                    record.id
+                );
                 return Err(Error::new(Kind::Conflict, message));
             }
         }
@@ -200,6 +204,9 @@ fn without_read_only(options: &[MountOption]) -> Vec<MountOption> {
 }
 
 fn foreign(target: &TargetPath, what: &str) -> Error {
-    let message = format!("{} is {what}: it is left as it is; move it away", target.path().display());
+    let message = format!(
+        "{} is {what}: it is left as it is; move it away",
+        target.path().display()
+    );
     Error::new(Kind::Precondition, message)
 }

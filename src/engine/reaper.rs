@@ -89,7 +89,10 @@ impl Pool {
         }
         self.settle(&record)?;
         let mut pace = Pace::new(stop);
-        match self.backend.purge(self.store.area(Area::Trash), id, &mut || pace.step())? {
+        match self
+            .backend
+            .purge(self.store.area(Area::Trash), id, &mut || pace.step())?
+        {
             Purge::Stopped => return Ok(()),
             Purge::Done => {}
         }

@@ -109,11 +109,6 @@ impl Registry {
         }
     }
 
-    /// What a volume was last seen to use.
-    pub fn used(&self, id: &VolumeId) -> Option<u64> {
-        self.volumes.get(id).and_then(|entry| entry.used)
-    }
-
     /// Counts `bytes` as promised before the volume exists.
     pub fn reserve(&mut self, bytes: u64) {
         self.sums.committed += u128::from(bytes);

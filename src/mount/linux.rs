@@ -106,7 +106,9 @@ impl Mounter for LinuxMounter {
 
     fn bind(&self, source: BorrowedFd<'_>, target: &TargetPath, options: &[MountOption]) -> Result<(), Error> {
         let fail = |operation| move |error| Error::io(operation, target.path(), error);
-        let destination = self.open(target).map_err(|errno| Error::io("open", target.path(), errno))?;
+        let destination = self
+            .open(target)
+            .map_err(|errno| Error::io("open", target.path(), errno))?;
         let tree = api::clone_tree(source).map_err(fail("clone the mount for"))?;
         api::set_attributes(&tree, attributes(options)).map_err(fail("set the options of the mount for"))?;
         api::attach(&tree, &destination).map_err(fail("mount at"))
@@ -115,7 +117,9 @@ impl Mounter for LinuxMounter {
     fn unmount(&self, target: &TargetPath) -> Result<(), Error> {
         let parent = self.parent(target)?;
         // umount2(2) takes no descriptor: /proc leads to the directory that is held open.
-        let path = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(target.name());
+        let path = Path::new("/proc/self/fd")
+            .join(parent.as_raw_fd().to_string())
+            .join(target.name());
         let mut tries = 0;
         loop {
             match umount2(&path, MntFlags::UMOUNT_NOFOLLOW) {
@@ -149,9 +153,17 @@ impl Mounter for LinuxMounter {
     fn mounts_of(&self, directory: BorrowedFd<'_>) -> Result<Vec<Sighting>, Error> {
         let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let path = std::fs::read_link(&link).map_err(|error| Error::io("resolve", &link, error))?;
-        let home = stat(directory).map_err(|error| Error::io("examine", &path, error))?.mount_id;
-        let mounts = self.table.current().map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
-        let located = mounts.iter().find(|mount| mount.short_id == home).and_then(|mount| locate(mount, &path));
+        let home = stat(directory)
+            .map_err(|error| Error::io("examine", &path, error))?
+            .mount_id;
+        let mounts = self
+            .table
+            .current()
+            .map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
+        let located = mounts
+            .iter()
+            .find(|mount| mount.short_id == home)
+            .and_then(|mount| locate(mount, &path));
         let (device, inside) = located.ok_or_else(|| Error::io("find the mount of", &path, Errno::ENOENT))?;
         Ok(mounts
             .iter()
@@ -164,10 +176,20 @@ impl Mounter for LinuxMounter {
     }
 
     fn root_of(&self, target: &TargetPath) -> Result<Option<PathBuf>, Error> {
-        let fd = self.open(target).map_err(|errno| Error::io("open", target.path(), errno))?;
-        let id = stat(&fd).map_err(|error| Error::io("examine", target.path(), error))?.mount_id;
-        let mounts = self.table.current().map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
-        Ok(mounts.iter().find(|mount| mount.short_id == id).map(|mount| mount.root.clone()))
+        let fd = self
+            .open(target)
+            .map_err(|errno| Error::io("open", target.path(), errno))?;
+        let id = stat(&fd)
+            .map_err(|error| Error::io("examine", target.path(), error))?
+            .mount_id;
+        let mounts = self
+            .table
+            .current()
+            .map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
+        Ok(mounts
+            .iter()
+            .find(|mount| mount.short_id == id)
+            .map(|mount| mount.root.clone()))
     }
 }
 

@@ -173,7 +173,11 @@ mod tests {
         let mut slow = Mounts::default();
         slow.refresh_from_text().expect("mountinfo");
         let sorted = |state: &Mounts| {
-            let mut all: Vec<_> = state.by_id.values().map(|m| (m.mount_point.clone(), m.root.clone(), m.device)).collect();
+            let mut all: Vec<_> = state
+                .by_id
+                .values()
+                .map(|m| (m.mount_point.clone(), m.root.clone(), m.device))
+                .collect();
             all.sort();
             all
         };

@@ -29,9 +29,9 @@ pub fn replace(
     bytes: &[u8],
     before_rename: impl FnOnce() -> nix::Result<()>,
 ) -> nix::Result<()> {
-    let written = write_temporary(temporary, bytes).and_then(|()| before_rename()).and_then(|()| {
-        renameat(temporary.directory, temporary.name, place.directory, place.name)
-    });
+    let written = write_temporary(temporary, bytes)
+        .and_then(|()| before_rename())
+        .and_then(|()| renameat(temporary.directory, temporary.name, place.directory, place.name));
     if let Err(error) = written {
         // The first error is the one to tell; staging is emptied at the next start in any case.
         let _ = unlinkat(temporary.directory, temporary.name, UnlinkatFlags::NoRemoveDir);

@@ -57,7 +57,10 @@ pub fn open(bytes: &[u8], newest: u32) -> Result<(u32, &str), Problem> {
 fn checksum(format: u32, body: &str) -> String {
     use std::fmt::Write;
 
-    let digest = Sha256::new().chain_update(format.to_be_bytes()).chain_update(body).finalize();
+    let digest = Sha256::new()
+        .chain_update(format.to_be_bytes())
+        .chain_update(body)
+        .finalize();
     digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");

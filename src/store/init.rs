@@ -31,7 +31,9 @@ pub fn init(path: &Path) -> Result<PoolInfo, Error> {
     let info = PoolInfo {
         uuid: Uuid::new_v4(),
         filesystem,
-        created_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
+        created_at: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |age| age.as_secs()),
     };
     write_pool_file(path, root, &info)?;
     Ok(info)

@@ -25,8 +25,8 @@ pub use error::Error;
 pub use init::init;
 pub use pool_file::PoolInfo;
 
-use crate::sys::{beneath, filesystem};
 use crate::sys::stat::{Identity, stat};
+use crate::sys::{beneath, filesystem};
 use crate::volume::{Record, VolumeId};
 use durable::Place;
 use envelope::Problem;
@@ -73,7 +73,8 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let root = beneath::open_root(path).map_err(|errno| Error::io("open", path, errno))?;
         let info = read_pool_file(path, root.as_fd())?;
-        let found = filesystem::identify(&root).map_err(|error| Error::io("identify the file system of", path, error))?;
+        let found =
+            filesystem::identify(&root).map_err(|error| Error::io("identify the file system of", path, error))?;
         if found != info.filesystem {
             return Err(Error::WrongFilesystem {
                 path: path.to_owned(),
@@ -88,7 +89,13 @@ impl Store {
                 .map_err(|errno| Error::io("open", path.join(area.path()), errno))
         };
         let [records, staging, trash, volumes, by_claim] = Area::ALL;
-        let areas = [open(records)?, open(staging)?, open(trash)?, open(volumes)?, open(by_claim)?];
+        let areas = [
+            open(records)?,
+            open(staging)?,
+            open(trash)?,
+            open(volumes)?,
+            open(by_claim)?,
+        ];
         let identity = stat(&root).map_err(|error| Error::io("examine", path, error))?.identity;
         let store = Self {
             path: path.to_owned(),
@@ -147,7 +154,11 @@ impl Store {
             other => other.map_err(|errno| Error::io("open", &self.path, errno))?,
         };
         let now = stat(&now).map_err(|error| Error::io("examine", &self.path, error))?;
-        if now.identity == self.identity { Ok(()) } else { Err(replaced()) }
+        if now.identity == self.identity {
+            Ok(())
+        } else {
+            Err(replaced())
+        }
     }
 
     /// Reads every record.
@@ -236,7 +247,11 @@ impl Store {
         let name = record_name(id);
         match unlinkat(self.area(Area::Records), name.as_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(Error::io("remove the record", self.path_of(Area::Records, &name), errno)),
+            Err(errno) => Err(Error::io(
+                "remove the record",
+                self.path_of(Area::Records, &name),
+                errno,
+            )),
         }
     }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, Problem};
 use crate::volume::{
-    AccessMode, Attributes, Capability, Capacity, Claim, Deletion, MountOption, Record, ValueError, VolumeId, VolumeName,
-    VolumeSpec,
+    AccessMode, Attributes, Capability, Capacity, Claim, Deletion, MountOption, Record, ValueError, VolumeId,
+    VolumeName, VolumeSpec,
 };
 
 /// The newest format of a record.
@@ -154,7 +154,11 @@ impl From<&Capability> for CapabilityV1 {
                 AccessMode::SingleNodeSingleWriter => ModeV1::SingleNodeSingleWriter,
                 AccessMode::SingleNodeMultiWriter => ModeV1::SingleNodeMultiWriter,
             },
-            options: capability.options.iter().map(|option| option.name().to_owned()).collect(),
+            options: capability
+                .options
+                .iter()
+                .map(|option| option.name().to_owned())
+                .collect(),
         }
     }
 }

@@ -36,12 +36,7 @@ pub fn open_directory<P: NixPath + ?Sized>(root: impl AsFd, path: &P) -> nix::Re
     open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
 }
 
-fn resolve<P: NixPath + ?Sized>(
-    root: impl AsFd,
-    path: &P,
-    flags: OFlag,
-    further: ResolveFlag,
-) -> nix::Result<OwnedFd> {
+fn resolve<P: NixPath + ?Sized>(root: impl AsFd, path: &P, flags: OFlag, further: ResolveFlag) -> nix::Result<OwnedFd> {
     let always = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(always | further);
     openat2(root.as_fd(), path, how)

@@ -92,7 +92,14 @@ fn generic_uuid(fd: &impl AsFd) -> io::Result<Option<[u8; 16]>> {
     match read_ioctl::<FsUuid2>(fd, FS_IOC_GETFSUUID) {
         Ok(answer) if answer.len == 16 && answer.uuid != [0; 16] => Ok(Some(answer.uuid)),
         Ok(_) => Ok(None),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL | libc::EOPNOTSUPP)) => Ok(None),
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOTTY | libc::EINVAL | libc::EOPNOTSUPP)
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -10,11 +10,9 @@ const PROTECTED: libc::c_long = 0x10 | 0x20;
 
 nix::ioctl_read_bad!(
     /// `#define FS_IOC_GETFLAGS _IOR('f', 1, long)`
-    #[expect(unsafe_code, reason = "generated wrapper")]
     get_flags, libc::FS_IOC_GETFLAGS, libc::c_long);
 nix::ioctl_write_ptr_bad!(
     /// `#define FS_IOC_SETFLAGS _IOW('f', 2, long)`
-    #[expect(unsafe_code, reason = "generated wrapper")]
     set_flags, libc::FS_IOC_SETFLAGS, libc::c_long);
 
 /// Takes the immutable and append-only flags off the file `fd` refers to. Returns whether there

@@ -1,0 +1,124 @@
+//! `berth agent`: wires everything together and serves until it is told to stop.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tonic::transport::Server;
+use tracing::{info, warn};
+
+use crate::admin::AdminService;
+use crate::backend::DirectoryBackend;
+use crate::config::AgentArgs;
+use crate::csi::Driver;
+use crate::engine::background::Background;
+use crate::engine::{Engine, Settings};
+use crate::metrics::Metrics;
+use crate::mount::LinuxMounter;
+use crate::proto::admin::admin_server::AdminServer;
+use crate::proto::csi::controller_server::ControllerServer;
+use crate::proto::csi::identity_server::IdentityServer;
+use crate::proto::csi::node_server::NodeServer;
+use crate::proto::registration::registration_server::RegistrationServer;
+use crate::registration::{self, Registrar};
+use crate::server::{Observe, Socket, told};
+use crate::sys::allocator;
+use crate::{http, telemetry};
+
+/// Arenas of the allocator: threads of the blocking pool share them.
+const ARENAS: u8 = 2;
+/// Threads that carry connections.
+const WORKERS: usize = 2;
+/// Calls that work at the same time; more of them wait.
+const BLOCKING_THREADS: usize = 128;
+
+/// Runs the agent.
+pub fn run(args: &AgentArgs) -> anyhow::Result<ExitCode> {
+    allocator::limit_arenas(ARENAS);
+    telemetry::init(&args.log, args.log_format).context("--log is not a filter")?;
+    raise_descriptor_limit();
+    // Files that Berth makes have the modes it says, whoever started it.
+    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(args));
+    runtime.shutdown_timeout(args.drain_timeout);
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stop, stopped) = watch::channel(false);
+
+    // Sockets first: a second agent ends here, before it touches anything.
+    let csi_socket = Socket::claim(&args.csi_endpoint)?;
+    let registration_socket = Socket::claim(&registration::socket_path(args.kubelet_dir.path()))?;
+
+    let mounter = LinuxMounter::new(&args.kubelet_dir).context("--kubelet-dir")?;
+    let settings = Settings {
+        pool: args.pool.clone(),
+        init_pool: args.init_pool,
+        policy: args.policy(),
+    };
+    let engine = Arc::new(Engine::new(settings, Arc::new(DirectoryBackend), Arc::new(mounter)));
+    let background = Background::start(engine.clone())?;
+    let metrics = Metrics::new();
+    http::serve(args.http_addr, engine.clone(), metrics.clone(), stopped.clone())
+        .await
+        .with_context(|| format!("cannot listen on {} (--http-addr)", args.http_addr))?;
+
+    let driver = Driver::new(engine.clone(), &args.node_name, args.kubelet_dir.clone());
+    let csi = Server::builder()
+        .layer(Observe::new(metrics))
+        .add_service(IdentityServer::new(driver.clone()))
+        .add_service(ControllerServer::new(driver.clone()))
+        .add_service(NodeServer::new(driver))
+        .add_service(AdminServer::new(AdminService::new(engine.clone())))
+        .serve_with_incoming_shutdown(csi_socket.listen(stopped.clone())?, until(stopped.clone()));
+    let registration = Server::builder()
+        .add_service(RegistrationServer::new(Registrar::new(&args.csi_endpoint)))
+        .serve_with_incoming_shutdown(registration_socket.listen(stopped.clone())?, until(stopped.clone()));
+    let serving = async { tokio::try_join!(csi, registration) };
+    tokio::pin!(serving);
+
+    info!(
+        node = args.node_name,
+        version = env!("CARGO_PKG_VERSION"),
+        "agent running"
+    );
+    tokio::select! {
+        ended = &mut serving => {
+            ended.context("serving ended by itself")?;
+        }
+        _ = terminate.recv() => info!("SIGTERM: finishing what runs"),
+        _ = interrupt.recv() => info!("SIGINT: finishing what runs"),
+    }
+    // All receivers may be gone when serving ended by itself.
+    let _ = stop.send(true);
+    if tokio::time::timeout(args.drain_timeout, serving).await.is_err() {
+        warn!(timeout = ?args.drain_timeout, "calls still run or clients still hold connections; ending anyway");
+    }
+    drop(background);
+    info!("agent ended");
+    Ok(())
+}
+
+async fn until(mut stop: watch::Receiver<bool>) {
+    told(&mut stop).await;
+}
+
+/// Connections and directories being purged need more descriptors than the usual soft limit.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Without it the agent works, with fewer connections.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
