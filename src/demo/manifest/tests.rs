@@ -100,94 +100,88 @@ fn replicas_and_namespace_have_kubernetes_defaults() -> Result<()> {
     Ok(())
 }
 
+/// What is in the manifest, what is put there instead, and the complaint about it.
+const WRONG: [(&str, &str, &str); 16] = [
+    (
+        "1.5Gi",
+        "1.5GB",
+        "CLAIM.resources.requests.storage: \"1.5GB\" isn't",
+    ),
+    (
+        "1.5Gi",
+        "0",
+        "CLAIM.resources.requests.storage: \"0\" isn't greater",
+    ),
+    (
+        "1.5Gi",
+        "[]",
+        "CLAIM.resources.requests.storage has to be a text",
+    ),
+    (
+        "[\"ReadWriteOnce\"]",
+        "[RWO]",
+        "CLAIM.accessModes[0] is \"RWO\"",
+    ),
+    (
+        "[\"ReadWriteOnce\"]",
+        "ReadWriteOnce",
+        "CLAIM.accessModes has to be a list",
+    ),
+    ("[\"ReadWriteOnce\"]", "[]", "CLAIM has no accessModes"),
+    (
+        "storageClassName: manual",
+        "storageClassName: ''",
+        "CLAIM.storageClassName is empty",
+    ),
+    (
+        "storageClassName: manual",
+        "volumeMode: Block",
+        "CLAIM.volumeMode has to be Filesystem",
+    ),
+    (
+        "replicas: 3",
+        "replicas: three",
+        "spec.replicas has to be a whole number",
+    ),
+    (
+        "replicas: 3",
+        "replicas: -1",
+        "spec.replicas has to be a whole number",
+    ),
+    ("replicas: 3", "replicas: 0", "spec has 0 replicas"),
+    (
+        "  name: db\n  namespace",
+        "  namespace",
+        "metadata has no name",
+    ),
+    (
+        "  name: db\n  namespace",
+        "  name: ../db\n  namespace",
+        "metadata.name is \"../db\"",
+    ),
+    (
+        "volumeClaimTemplates",
+        "volumeClaims",
+        "spec has no volumeClaimTemplates",
+    ),
+    (
+        "{name: logs, ",
+        "{name: log, ",
+        "spec mounts \"log\" at /logs",
+    ),
+    (
+        "kind: StatefulSet",
+        "kind: Deployment",
+        "no document of kind StatefulSet",
+    ),
+];
+
 #[test]
 fn a_complaint_names_the_file_and_the_field() {
-    let claim = "spec.volumeClaimTemplates[0].spec";
-    let table = [
-        (
-            "1.5Gi",
-            "1.5GB",
-            format!("{claim}.resources.requests.storage: \"1.5GB\" isn't"),
-        ),
-        (
-            "1.5Gi",
-            "0",
-            format!("{claim}.resources.requests.storage: \"0\" isn't greater"),
-        ),
-        (
-            "1.5Gi",
-            "[]",
-            format!("{claim}.resources.requests.storage has to be a text"),
-        ),
-        (
-            "[\"ReadWriteOnce\"]",
-            "[RWO]",
-            format!("{claim}.accessModes[0] is \"RWO\""),
-        ),
-        (
-            "[\"ReadWriteOnce\"]",
-            "ReadWriteOnce",
-            format!("{claim}.accessModes has to be a list"),
-        ),
-        (
-            "[\"ReadWriteOnce\"]",
-            "[]",
-            format!("{claim} has no accessModes"),
-        ),
-        (
-            "storageClassName: manual",
-            "storageClassName: ''",
-            format!("{claim}.storageClassName is empty"),
-        ),
-        (
-            "storageClassName: manual",
-            "volumeMode: Block",
-            format!("{claim}.volumeMode has to be Filesystem"),
-        ),
-        (
-            "replicas: 3",
-            "replicas: three",
-            "spec.replicas has to be a whole number".to_owned(),
-        ),
-        (
-            "replicas: 3",
-            "replicas: -1",
-            "spec.replicas has to be a whole number".to_owned(),
-        ),
-        (
-            "replicas: 3",
-            "replicas: 0",
-            "spec has 0 replicas".to_owned(),
-        ),
-        (
-            "  name: db\n  namespace",
-            "  namespace",
-            "metadata has no name".to_owned(),
-        ),
-        (
-            "  name: db\n  namespace",
-            "  name: ../db\n  namespace",
-            "metadata.name is \"../db\"".to_owned(),
-        ),
-        (
-            "volumeClaimTemplates",
-            "volumeClaims",
-            "spec has no volumeClaimTemplates".to_owned(),
-        ),
-        (
-            "{name: logs, ",
-            "{name: log, ",
-            "spec mounts \"log\" at /logs".to_owned(),
-        ),
-        (
-            "kind: StatefulSet",
-            "kind: Deployment",
-            "no document of kind StatefulSet".to_owned(),
-        ),
-    ];
-    for (right, wrong, complaint) in table {
+    for (right, wrong, complaint) in WRONG {
         let yaml = TWO_TEMPLATES.replacen(right, wrong, 1);
         assert_ne!(yaml, TWO_TEMPLATES, "{right} isn't in the manifest");
+        let complaint = complaint.replace("CLAIM", "spec.volumeClaimTemplates[0].spec");
         match parse("db.yaml", &yaml) {
             Ok(sets) => panic!("{wrong} was taken: {sets:?}"),
             Err(error) => assert_starts(&format!("{error:#}"), &format!("db.yaml: {complaint}")),
