@@ -7,6 +7,7 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod csi;
+pub mod demo;
 pub mod engine;
 pub mod http;
 pub mod metrics;

@@ -34,6 +34,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Bring a deleted volume back from the trash.
     Undelete(undelete::Args),
+    /// Show what Berth does, on a throwaway pool with a real agent, without Kubernetes.
+    Demo(crate::demo::Options),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Volumes(args) => volumes::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Undelete(args) => undelete::run(&args),
+        Command::Demo(options) => crate::demo::run(options).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "berth", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
