@@ -98,10 +98,7 @@ impl Agent {
         let deadline = Instant::now() + PATIENCE;
         while child.try_wait().context("wait for the agent")?.is_none() {
             if Instant::now() > deadline {
-                bail!(
-                    "the agent still runs {} s after SIGTERM",
-                    PATIENCE.as_secs()
-                );
+                bail!("the agent still runs {} s after SIGTERM", PATIENCE.as_secs());
             }
             sleep(POLL).await;
         }
@@ -139,10 +136,7 @@ async fn ready(child: &mut Child, socket: &Path) -> Result<Driver> {
             bail!("the agent ended at once: {status}");
         }
         if Instant::now() > deadline {
-            return Err(error.context(format!(
-                "the agent isn't ready after {} s",
-                PATIENCE.as_secs()
-            )));
+            return Err(error.context(format!("the agent isn't ready after {} s", PATIENCE.as_secs())));
         }
         sleep(POLL).await;
     }

@@ -33,18 +33,12 @@ mod tests {
         let table = [
             (AccessMode::ReadWriteOnce, true, Mode::SingleNodeMultiWriter),
             (AccessMode::ReadWriteOnce, false, Mode::SingleNodeWriter),
-            (
-                AccessMode::ReadWriteOncePod,
-                true,
-                Mode::SingleNodeSingleWriter,
-            ),
+            (AccessMode::ReadWriteOncePod, true, Mode::SingleNodeSingleWriter),
             (AccessMode::ReadOnlyMany, true, Mode::MultiNodeReaderOnly),
             (AccessMode::ReadWriteMany, true, Mode::MultiNodeMultiWriter),
         ];
         for (mode, single_node_modes, expected) in table {
-            let found = of(mode, single_node_modes)
-                .access_mode
-                .map(|mode| mode.mode());
+            let found = of(mode, single_node_modes).access_mode.map(|mode| mode.mode());
             assert_eq!(found, Some(expected), "{mode:?}");
         }
     }

@@ -54,9 +54,7 @@ impl Pending {
             volume_capabilities: modes
                 .map(|mode| capability::of(*mode, driver.controller_single_node_modes))
                 .collect(),
-            parameters: parameters
-                .map(|(key, value)| (key.to_owned(), value.clone()))
-                .into(),
+            parameters: parameters.map(|(key, value)| (key.to_owned(), value.clone())).into(),
             accessibility_requirements: Some(driver.topology_requirement()),
             ..Default::default()
         }
@@ -73,11 +71,7 @@ impl Pending {
         );
         let host_path = host_path(pool, &self.namespace, &self.name, &volume.volume_id)?;
         Ok(Claim {
-            mode: self
-                .modes
-                .first()
-                .copied()
-                .context("a claim has an access mode")?,
+            mode: self.modes.first().copied().context("a claim has an access mode")?,
             namespace: self.namespace,
             name: self.name,
             volume_name: self.volume_name,
@@ -166,11 +160,6 @@ fn host_path(pool: &Path, namespace: &str, name: &str, volume_id: &str) -> Resul
         .canonicalize()
         .with_context(|| format!("follow {}", link.display()))?;
     let own = pool.join("volumes").join(volume_id);
-    ensure!(
-        path == own,
-        "{} leads to {}",
-        link.display(),
-        path.display()
-    );
+    ensure!(path == own, "{} leads to {}", link.display(), path.display());
     Ok(path)
 }

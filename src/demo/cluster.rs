@@ -43,8 +43,7 @@ impl<'a> Cluster<'a> {
     pub async fn start(scratch: &'a Scratch) -> Result<Self> {
         let mut agent = Agent::new(scratch);
         let started = agent.start().await;
-        let driver =
-            started.with_context(|| format!("the agent's last words:\n{}", agent.last_words()))?;
+        let driver = started.with_context(|| format!("the agent's last words:\n{}", agent.last_words()))?;
         Ok(Self {
             scratch,
             agent,
@@ -61,10 +60,7 @@ impl<'a> Cluster<'a> {
         for ordinal in 0..replicas {
             self.ensure_pod(set, ordinal).await?;
         }
-        let running: Vec<_> = self
-            .ordinals(set)
-            .filter(|ordinal| *ordinal >= replicas)
-            .collect();
+        let running: Vec<_> = self.ordinals(set).filter(|ordinal| *ordinal >= replicas).collect();
         for ordinal in running.into_iter().rev() {
             self.delete_pod(set, ordinal).await?;
         }
@@ -107,10 +103,7 @@ impl<'a> Cluster<'a> {
         let identity = identity(set, ordinal);
         let uid = self.pods.get(&identity).context("the pod runs")?.clone();
         let claims = self.claims.get_mut(&identity).into_iter().flatten();
-        Ok((
-            claims.into_iter().next().context("the pod has a claim")?,
-            uid,
-        ))
+        Ok((claims.into_iter().next().context("the pod has a claim")?, uid))
     }
 
     /// The next claim that a pod lacks, for its first template without one.
@@ -122,18 +115,9 @@ impl<'a> Cluster<'a> {
     }
 
     /// Binds a claim to its volume.
-    pub fn bind(
-        &mut self,
-        set: &StatefulSet,
-        ordinal: u64,
-        claim: Pending,
-        volume: Volume,
-    ) -> Result<()> {
+    pub fn bind(&mut self, set: &StatefulSet, ordinal: u64, claim: Pending, volume: Volume) -> Result<()> {
         let claim = claim.bind(volume, &self.scratch.pool())?;
-        self.claims
-            .entry(identity(set, ordinal))
-            .or_default()
-            .push(claim);
+        self.claims.entry(identity(set, ordinal)).or_default().push(claim);
         Ok(())
     }
 

@@ -19,11 +19,7 @@ const FILES: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Kills the agent while a pod writes; tells what the pod did meanwhile.
-pub async fn while_writing(
-    cluster: &mut Cluster<'_>,
-    set: &StatefulSet,
-    ordinal: u64,
-) -> Result<String> {
+pub async fn while_writing(cluster: &mut Cluster<'_>, set: &StatefulSet, ordinal: u64) -> Result<String> {
     let (claim, uid) = cluster.first_claim(set, ordinal)?;
     let claim = claim.clone();
     let target = cluster.kubelet.target(&claim, &uid);
@@ -41,12 +37,7 @@ pub async fn while_writing(
 }
 
 /// Kills and restarts the agent that made the pod's mount; tells how many files were written in between.
-async fn kill_beneath(
-    pod: &mut Busy,
-    cluster: &mut Cluster<'_>,
-    claim: &Claim,
-    uid: &str,
-) -> Result<usize> {
+async fn kill_beneath(pod: &mut Busy, cluster: &mut Cluster<'_>, claim: &Claim, uid: &str) -> Result<usize> {
     pod.write_on(FILES).await?;
     cluster.agent.kill()?;
     let before = pod.written();
@@ -60,14 +51,8 @@ async fn kill_beneath(
 }
 
 /// Kills the agent while it makes the next volume of a pod, and sends the same request until it is answered.
-pub async fn while_creating(
-    cluster: &mut Cluster<'_>,
-    set: &StatefulSet,
-    ordinal: u64,
-) -> Result<String> {
-    let claim = cluster
-        .next_claim(set, ordinal)
-        .context("the pod lacks a claim")?;
+pub async fn while_creating(cluster: &mut Cluster<'_>, set: &StatefulSet, ordinal: u64) -> Result<String> {
+    let claim = cluster.next_claim(set, ordinal).context("the pod lacks a claim")?;
     let request = claim.request(&cluster.driver);
     let interrupted = kill_during(cluster, &request).await?;
     cluster.driver = cluster.agent.start().await?;
@@ -85,20 +70,14 @@ pub async fn while_creating(
             );
             "it had just answered, and says the same again".to_owned()
         }
-        Err(_) => format!(
-            "it left no answer, the next one made it on attempt {}",
-            attempts + 1
-        ),
+        Err(_) => format!("it left no answer, the next one made it on attempt {}", attempts + 1),
     };
     cluster.bind(set, ordinal, claim, volume)?;
     Ok(story)
 }
 
 /// Sends a request and kills the agent half of the usual time later, which is in the middle of its work.
-async fn kill_during(
-    cluster: &mut Cluster<'_>,
-    request: &CreateVolumeRequest,
-) -> Result<Result<Volume, CallError>> {
+async fn kill_during(cluster: &mut Cluster<'_>, request: &CreateVolumeRequest) -> Result<Result<Volume, CallError>> {
     let delay = cluster.usual_create_time() / 2;
     let driver = cluster.driver.clone();
     let call = driver.create(request);

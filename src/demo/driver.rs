@@ -8,17 +8,15 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use crate::proto::csi::controller_client::ControllerClient;
-use crate::proto::csi::controller_service_capability::{
-    self as controller_capability, rpc as controller_rpc,
-};
+use crate::proto::csi::controller_service_capability::{self as controller_capability, rpc as controller_rpc};
 use crate::proto::csi::identity_client::IdentityClient;
 use crate::proto::csi::node_client::NodeClient;
 use crate::proto::csi::node_service_capability::{self as node_capability, rpc as node_rpc};
 use crate::proto::csi::{
     ControllerGetCapabilitiesRequest, CreateVolumeRequest, DeleteVolumeRequest, GetCapacityRequest,
-    GetPluginInfoRequest, ListVolumesRequest, NodeGetCapabilitiesRequest, NodeGetInfoRequest,
-    NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest,
-    NodeUnstageVolumeRequest, ProbeRequest, Topology, TopologyRequirement, Volume,
+    GetPluginInfoRequest, ListVolumesRequest, NodeGetCapabilitiesRequest, NodeGetInfoRequest, NodePublishVolumeRequest,
+    NodeStageVolumeRequest, NodeUnpublishVolumeRequest, NodeUnstageVolumeRequest, ProbeRequest, Topology,
+    TopologyRequirement, Volume,
 };
 
 use super::DRIVER;
@@ -50,11 +48,7 @@ impl CallError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.code,
-            Code::Unavailable
-                | Code::Aborted
-                | Code::DeadlineExceeded
-                | Code::Cancelled
-                | Code::Unknown
+            Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
         )
     }
 }
@@ -83,25 +77,15 @@ impl Driver {
         let mut identity = IdentityClient::new(channel.clone());
         let mut node = NodeClient::new(channel.clone());
         let mut controller = ControllerClient::new(channel);
-        let probe = identity
-            .probe(ProbeRequest {})
-            .await
-            .map_err(failed("Probe"))?;
+        let probe = identity.probe(ProbeRequest {}).await.map_err(failed("Probe"))?;
         // No answer counts as ready, says the specification of ProbeResponse.
-        ensure!(
-            probe.into_inner().ready.unwrap_or(true),
-            "Probe says not ready"
-        );
+        ensure!(probe.into_inner().ready.unwrap_or(true), "Probe says not ready");
         let plugin = identity
             .get_plugin_info(GetPluginInfoRequest {})
             .await
             .map_err(failed("GetPluginInfo"))?
             .into_inner();
-        ensure!(
-            plugin.name == DRIVER,
-            "the driver calls itself {:?}",
-            plugin.name
-        );
+        ensure!(plugin.name == DRIVER, "the driver calls itself {:?}", plugin.name);
         let info = node
             .node_get_info(NodeGetInfoRequest {})
             .await
@@ -133,20 +117,14 @@ impl Driver {
             ..Default::default()
         };
         let answer = self.controller.clone().get_capacity(request).await;
-        Ok(answer
-            .map_err(failed("GetCapacity"))?
-            .into_inner()
-            .available_capacity)
+        Ok(answer.map_err(failed("GetCapacity"))?.into_inner().available_capacity)
     }
 
     /// Provisions a volume.
     pub async fn create(&self, request: &CreateVolumeRequest) -> Result<Volume, CallError> {
         let refused = |status: &Status| CallError::new("CreateVolume", &request.name, status);
         let answer = self.controller.clone().create_volume(request.clone()).await;
-        let volume = answer
-            .map_err(|status| refused(&status))?
-            .into_inner()
-            .volume;
+        let volume = answer.map_err(|status| refused(&status))?.into_inner().volume;
         volume.ok_or_else(|| refused(&Status::internal("the answer has no volume in it")))
     }
 
@@ -241,13 +219,8 @@ async fn controller_single_node_modes(client: &mut ControllerClient<Channel>) ->
 }
 
 async fn node_single_node_modes(client: &mut NodeClient<Channel>) -> Result<bool> {
-    let answer = client
-        .node_get_capabilities(NodeGetCapabilitiesRequest {})
-        .await;
-    let capabilities = answer
-        .map_err(failed("NodeGetCapabilities"))?
-        .into_inner()
-        .capabilities;
+    let answer = client.node_get_capabilities(NodeGetCapabilitiesRequest {}).await;
+    let capabilities = answer.map_err(failed("NodeGetCapabilities"))?.into_inner().capabilities;
     Ok(capabilities.iter().any(|capability| {
         matches!(&capability.r#type, Some(node_capability::Type::Rpc(rpc))
             if rpc.r#type() == node_rpc::Type::SingleNodeMultiWriter)

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::proto::csi::{
-    NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest,
-    NodeUnstageVolumeRequest,
+    NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest, NodeUnstageVolumeRequest,
 };
 
 use super::claim::Claim;
@@ -65,11 +64,7 @@ impl Kubelet {
             target_path: text(&target)?,
         };
         driver.unpublish(unpublish).await?;
-        ensure!(
-            !target.exists(),
-            "NodeUnpublishVolume left {}",
-            target.display()
-        );
+        ensure!(!target.exists(), "NodeUnpublishVolume left {}", target.display());
         let unstage = NodeUnstageVolumeRequest {
             volume_id: claim.volume.volume_id.clone(),
             staging_target_path: text(&staging)?,
@@ -98,10 +93,7 @@ impl Kubelet {
     }
 
     fn staging(&self, claim: &Claim) -> PathBuf {
-        let plugin = self
-            .directory
-            .join("plugins/kubernetes.io/csi")
-            .join(DRIVER);
+        let plugin = self.directory.join("plugins/kubernetes.io/csi").join(DRIVER);
         plugin.join(&claim.volume.volume_id).join("globalmount")
     }
 }

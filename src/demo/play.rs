@@ -30,16 +30,9 @@ pub async fn perform(scratch: &Scratch, sets: &[StatefulSet], report: Report) ->
     report.table(&inspections, &scratch.pool());
     let concluded = played.and_then(|()| conclude(&inspections).map_err(anyhow::Error::msg));
     if concluded.is_err() {
-        eprintln!(
-            "\nThe agent's last words:\n{}\n",
-            cluster.agent.last_words()
-        );
+        eprintln!("\nThe agent's last words:\n{}\n", cluster.agent.last_words());
     }
-    println!(
-        "\n{}; {} ms in total",
-        concluded?,
-        started.elapsed().as_millis()
-    );
+    println!("\n{}; {} ms in total", concluded?, started.elapsed().as_millis());
     Ok(())
 }
 
@@ -87,9 +80,7 @@ async fn make_room(cluster: &mut Cluster<'_>, sets: &[StatefulSet], report: Repo
 
 /// What all claims of a StatefulSet add up to when it is at its largest, one pod above its replicas.
 fn most_bytes(set: &StatefulSet) -> i64 {
-    let pods = i64::try_from(set.replicas)
-        .unwrap_or(i64::MAX)
-        .saturating_add(1);
+    let pods = i64::try_from(set.replicas).unwrap_or(i64::MAX).saturating_add(1);
     let templates = set.templates.iter().map(|template| template.bytes);
     templates.fold(0, i64::saturating_add).saturating_mul(pods)
 }
@@ -108,9 +99,7 @@ async fn live(cluster: &mut Cluster<'_>, set: &StatefulSet, report: Report) -> R
         };
         match (done, claims) {
             (Ok(detail), Ok(claims)) => {
-                let detail = detail
-                    .map(|detail| format!(": {detail}"))
-                    .unwrap_or_default();
+                let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
                 report.step(&format!("{title}{detail} [{claims} claims intact]"), took);
             }
             (Err(error), _) | (_, Err(error)) => {

@@ -32,11 +32,7 @@ impl Report {
 
     /// A step that failed.
     pub fn failed(self, text: &str, took: Duration) {
-        println!(
-            "{:>6} ms  {text}: {}",
-            took.as_millis(),
-            self.paint("31", "FAILED")
-        );
+        println!("{:>6} ms  {text}: {}", took.as_millis(), self.paint("31", "FAILED"));
     }
 
     /// Something worth knowing.
@@ -86,15 +82,8 @@ impl Report {
 
 fn row(inspection: &Inspection, pool: &Path) -> [String; 5] {
     let path = &inspection.before.host_path;
-    let path = path
-        .strip_prefix(pool)
-        .unwrap_or(path)
-        .display()
-        .to_string();
-    let after = inspection
-        .after
-        .as_ref()
-        .map(|after| after.tree.checksum().to_string());
+    let path = path.strip_prefix(pool).unwrap_or(path).display().to_string();
+    let after = inspection.after.as_ref().map(|after| after.tree.checksum().to_string());
     [
         inspection.claim.clone(),
         path,
@@ -112,9 +101,7 @@ pub fn conclude(inspections: &[Inspection]) -> Result<String, String> {
         .count();
     match (inspections.len(), bad) {
         (0, _) => Err("no claim was made, so nothing is proven".to_owned()),
-        (all, 0) => Ok(format!(
-            "{all} of {all} claims have kept their path and every byte"
-        )),
+        (all, 0) => Ok(format!("{all} of {all} claims have kept their path and every byte")),
         (all, bad) => Err(format!("{bad} of {all} claims are not what they were")),
     }
 }

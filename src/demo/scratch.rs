@@ -29,10 +29,7 @@ impl Scratch {
         }
         let short = Self::beneath(Path::new("/tmp"))?;
         if !short.fits_sockets() {
-            bail!(
-                "{} is too long a path for a unix socket in it",
-                short.root.display()
-            );
+            bail!("{} is too long a path for a unix socket in it", short.root.display());
         }
         Ok(short)
     }

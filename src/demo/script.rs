@@ -37,21 +37,13 @@ impl Act {
     }
 
     /// Lets it happen; tells what is worth telling about it.
-    pub async fn perform(
-        self,
-        cluster: &mut Cluster<'_>,
-        set: &StatefulSet,
-    ) -> Result<Option<String>> {
+    pub async fn perform(self, cluster: &mut Cluster<'_>, set: &StatefulSet) -> Result<Option<String>> {
         match self {
             Self::Scale(replicas) => cluster.scale(set, replicas).await.map(|()| None),
             Self::Delete(ordinal) => cluster.delete_pod(set, ordinal).await.map(|()| None),
             Self::Return(ordinal) => cluster.ensure_pod(set, ordinal).await.map(|()| None),
-            Self::KillWhileWriting(ordinal) => {
-                crash::while_writing(cluster, set, ordinal).await.map(Some)
-            }
-            Self::KillWhileCreating(ordinal) => {
-                crash::while_creating(cluster, set, ordinal).await.map(Some)
-            }
+            Self::KillWhileWriting(ordinal) => crash::while_writing(cluster, set, ordinal).await.map(Some),
+            Self::KillWhileCreating(ordinal) => crash::while_creating(cluster, set, ordinal).await.map(Some),
         }
     }
 }

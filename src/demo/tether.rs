@@ -43,9 +43,6 @@ pub fn exec(arguments: &[OsString]) -> Result<()> {
         bail!("the demo that started this process is gone");
     }
     let program = std::env::current_exe().context("find the path of this binary")?;
-    let error = Command::new(&program)
-        .args(arguments)
-        .env_remove(PARENT)
-        .exec();
+    let error = Command::new(&program).args(arguments).env_remove(PARENT).exec();
     Err(error).with_context(|| format!("run {}", program.display()))
 }

@@ -67,10 +67,7 @@ impl Tree {
                     Entry::Directory
                 } else if kind.is_file() {
                     let path = item.path();
-                    file(
-                        &std::fs::read(&path)
-                            .with_context(|| format!("read {}", path.display()))?,
-                    )
+                    file(&std::fs::read(&path).with_context(|| format!("read {}", path.display()))?)
                 } else {
                     Entry::Other(format!("{kind:?}"))
                 };
@@ -82,10 +79,7 @@ impl Tree {
 
     /// Adds a file and the directories above it, or replaces it.
     pub fn put(&mut self, path: &Path, content: &[u8]) {
-        let above = path
-            .ancestors()
-            .skip(1)
-            .filter(|path| !path.as_os_str().is_empty());
+        let above = path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
         self.entries
             .extend(above.map(|directory| (directory.to_owned(), Entry::Directory)));
         self.entries.insert(path.to_owned(), file(content));
@@ -117,8 +111,7 @@ impl Tree {
 
     /// The first path that `other` has differently, and how.
     pub fn difference(&self, other: &Self) -> Option<String> {
-        let paths: std::collections::BTreeSet<_> =
-            self.entries.keys().chain(other.entries.keys()).collect();
+        let paths: std::collections::BTreeSet<_> = self.entries.keys().chain(other.entries.keys()).collect();
         paths.into_iter().find_map(|path| {
             let what = match (self.entries.get(path), other.entries.get(path)) {
                 (before, after) if before == after => return None,

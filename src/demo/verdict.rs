@@ -76,10 +76,7 @@ mod tests {
         let file = volume.path().join("table");
         std::fs::write(&file, "berth")?;
         let before = state(volume.path())?;
-        assert_eq!(
-            Verdict::of(&before, &Ok(state(volume.path())?)),
-            Verdict::Same
-        );
+        assert_eq!(Verdict::of(&before, &Ok(state(volume.path())?)), Verdict::Same);
         std::fs::write(&file, "birth")?;
         let verdict = Verdict::of(&before, &Ok(state(volume.path())?));
         assert_eq!(verdict.to_string(), "CHANGED: table has changed");

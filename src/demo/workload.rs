@@ -51,18 +51,8 @@ impl Workload {
     }
 
     /// Replaces a file durably: all of the new bytes or all of the old ones are there, whatever happens.
-    fn write(
-        &self,
-        directory: &Path,
-        name: &Path,
-        generation: usize,
-        length: usize,
-        tree: &mut Tree,
-    ) -> Result<()> {
-        let content = bytes(
-            &format!("{}/{}/{generation}", self.seed, name.display()),
-            length,
-        );
+    fn write(&self, directory: &Path, name: &Path, generation: usize, length: usize, tree: &mut Tree) -> Result<()> {
+        let content = bytes(&format!("{}/{}/{generation}", self.seed, name.display()), length);
         let path = directory.join(name);
         replace(&path, &content).with_context(|| format!("write {}", path.display()))?;
         tree.put(name, &content);

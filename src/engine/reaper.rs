@@ -1,7 +1,7 @@
 //! The reaper: gives up what the trash has kept long enough, without hurry.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
@@ -62,32 +62,14 @@ impl Pool {
         None
     }
 
+    /// Works without the volume's key but for the moment in which the volume passes the point of no
+    /// return: from there on no call touches what the trash holds, so none has to wait for it.
     fn purge(&self, id: &VolumeId, stop: &Stop) -> Result<(), Error> {
-        let Ok(_key) = self.keys.lock(id.as_str()) else {
-            // A call that works on it rings the bell or leaves it as it is.
-            stop.wait(Duration::from_millis(10));
-            return Ok(());
-        };
-        let Some(record) = self.registry().get(id.as_str()) else {
-            return Ok(());
-        };
-        let Some(deletion) = record.deletion else {
-            return Ok(());
-        };
         self.store.verify()?;
-        if !deletion.purging {
-            // From here on nothing may bring the volume back: its data is no longer whole.
-            let purging = Record {
-                deletion: Some(Deletion {
-                    purging: true,
-                    ..deletion
-                }),
-                ..Record::clone(&record)
-            };
-            self.store.commit_deletion(&purging)?;
-            self.registry().put(purging.into(), None);
-        }
-        self.settle(&record)?;
+        let Some(tombstone) = self.mark_purging(id)? else {
+            return Ok(());
+        };
+        self.settle(&tombstone)?;
         let mut pace = Pace::new(stop);
         match self
             .backend
@@ -101,6 +83,34 @@ impl Pool {
         self.store.restore_ballast();
         debug!(volume = %id, "purged from the trash");
         Ok(())
+    }
+
+    /// Makes durable that nothing may bring the volume back; `None` if it is not deleted any more.
+    fn mark_purging(&self, id: &VolumeId) -> Result<Option<Arc<Record>>, Error> {
+        let find = || {
+            self.registry()
+                .get(id.as_str())
+                .and_then(|record| Some((record.deletion?, record)))
+        };
+        if let Some((deletion, record)) = find()
+            && deletion.purging
+        {
+            return Ok(Some(record));
+        }
+        let _key = self.keys.lock(id.as_str())?;
+        let Some((deletion, record)) = find() else {
+            return Ok(None);
+        };
+        let purging = Arc::new(Record {
+            deletion: Some(Deletion {
+                purging: true,
+                ..deletion
+            }),
+            ..Record::clone(&record)
+        });
+        self.store.commit_deletion(&purging)?;
+        self.registry().put(purging.clone(), None);
+        Ok(Some(purging))
     }
 }
 

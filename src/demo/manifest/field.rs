@@ -59,8 +59,7 @@ impl<'a> Field<'a> {
 
     /// The elements of the list of this name; none if it isn't there.
     pub fn list(&self, name: &str) -> Result<Vec<Self>> {
-        self.optional(name)
-            .map_or(Ok(Vec::new()), |list| list.items())
+        self.optional(name).map_or(Ok(Vec::new()), |list| list.items())
     }
 
     /// A text that isn't empty.

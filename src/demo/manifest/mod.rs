@@ -99,9 +99,7 @@ fn stateful_set(document: &Field) -> Result<StatefulSet> {
     let spec = document.required("spec")?;
     let templates = spec.list("volumeClaimTemplates")?;
     if templates.is_empty() {
-        return Err(
-            spec.complain("has no volumeClaimTemplates, so no pod of it asks for a volume to keep")
-        );
+        return Err(spec.complain("has no volumeClaimTemplates, so no pod of it asks for a volume to keep"));
     }
     let mounts = Mounts::read(&spec)?;
     let set = StatefulSet {
@@ -111,9 +109,7 @@ fn stateful_set(document: &Field) -> Result<StatefulSet> {
         },
         name: metadata.required("name")?.name()?,
         // What the API server fills in.
-        replicas: spec
-            .optional("replicas")
-            .map_or(Ok(1), |field| field.count())?,
+        replicas: spec.optional("replicas").map_or(Ok(1), |field| field.count())?,
         templates: templates
             .iter()
             .map(|template| claim_template(template, &mounts))
@@ -129,10 +125,7 @@ fn stateful_set(document: &Field) -> Result<StatefulSet> {
 fn claim_template(template: &Field, mounts: &Mounts) -> Result<ClaimTemplate> {
     let name = template.required("metadata")?.required("name")?.name()?;
     let spec = template.required("spec")?;
-    let storage = spec
-        .required("resources")?
-        .required("requests")?
-        .required("storage")?;
+    let storage = spec.required("resources")?.required("requests")?.required("storage")?;
     let size = storage.text_or_number()?;
     let access_modes = spec
         .required("accessModes")?
@@ -187,11 +180,7 @@ impl Mounts {
     fn read(spec: &Field) -> Result<Self> {
         let pod = spec.required("template")?.required("spec")?;
         let mut mounted = Vec::new();
-        for container in pod
-            .list("initContainers")?
-            .iter()
-            .chain(&pod.list("containers")?)
-        {
+        for container in pod.list("initContainers")?.iter().chain(&pod.list("containers")?) {
             for mount in container.list("volumeMounts")? {
                 let name = mount.required("name")?.text()?.to_owned();
                 mounted.push((name, mount.required("mountPath")?.text()?.to_owned()));
@@ -219,8 +208,7 @@ impl Mounts {
     /// Refuses what the API server refuses too: a mount of a volume that the pod doesn't have.
     fn check(&self, spec: &Field, templates: &[ClaimTemplate]) -> Result<()> {
         for (name, path) in &self.mounted {
-            let known = self.volumes.contains(name)
-                || templates.iter().any(|template| template.name == *name);
+            let known = self.volumes.contains(name) || templates.iter().any(|template| template.name == *name);
             if !known {
                 return Err(spec.complain(&format!(
                     "mounts {name:?} at {path}, but has neither a claim template nor a volume of that name"

@@ -102,26 +102,10 @@ fn replicas_and_namespace_have_kubernetes_defaults() -> Result<()> {
 
 /// What is in the manifest, what is put there instead, and the complaint about it.
 const WRONG: [(&str, &str, &str); 16] = [
-    (
-        "1.5Gi",
-        "1.5GB",
-        "CLAIM.resources.requests.storage: \"1.5GB\" isn't",
-    ),
-    (
-        "1.5Gi",
-        "0",
-        "CLAIM.resources.requests.storage: \"0\" isn't greater",
-    ),
-    (
-        "1.5Gi",
-        "[]",
-        "CLAIM.resources.requests.storage has to be a text",
-    ),
-    (
-        "[\"ReadWriteOnce\"]",
-        "[RWO]",
-        "CLAIM.accessModes[0] is \"RWO\"",
-    ),
+    ("1.5Gi", "1.5GB", "CLAIM.resources.requests.storage: \"1.5GB\" isn't"),
+    ("1.5Gi", "0", "CLAIM.resources.requests.storage: \"0\" isn't greater"),
+    ("1.5Gi", "[]", "CLAIM.resources.requests.storage has to be a text"),
+    ("[\"ReadWriteOnce\"]", "[RWO]", "CLAIM.accessModes[0] is \"RWO\""),
     (
         "[\"ReadWriteOnce\"]",
         "ReadWriteOnce",
@@ -143,17 +127,9 @@ const WRONG: [(&str, &str, &str); 16] = [
         "replicas: three",
         "spec.replicas has to be a whole number",
     ),
-    (
-        "replicas: 3",
-        "replicas: -1",
-        "spec.replicas has to be a whole number",
-    ),
+    ("replicas: 3", "replicas: -1", "spec.replicas has to be a whole number"),
     ("replicas: 3", "replicas: 0", "spec has 0 replicas"),
-    (
-        "  name: db\n  namespace",
-        "  namespace",
-        "metadata has no name",
-    ),
+    ("  name: db\n  namespace", "  namespace", "metadata has no name"),
     (
         "  name: db\n  namespace",
         "  name: ../db\n  namespace",
@@ -164,11 +140,7 @@ const WRONG: [(&str, &str, &str); 16] = [
         "volumeClaims",
         "spec has no volumeClaimTemplates",
     ),
-    (
-        "{name: logs, ",
-        "{name: log, ",
-        "spec mounts \"log\" at /logs",
-    ),
+    ("{name: logs, ", "{name: log, ", "spec mounts \"log\" at /logs"),
     (
         "kind: StatefulSet",
         "kind: Deployment",
@@ -205,8 +177,5 @@ fn the_built_in_manifest_has_a_stateful_set() -> Result<()> {
 }
 
 fn assert_starts(text: &str, start: &str) {
-    assert!(
-        text.starts_with(start),
-        "{text}\nshould start with\n{start}"
-    );
+    assert!(text.starts_with(start), "{text}\nshould start with\n{start}");
 }
