@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint};
 
 use crate::backend::DirectoryBackend;
 use crate::config::{DEFAULT_ENDPOINT, DEFAULT_POOL, parse_endpoint};
@@ -41,13 +40,8 @@ impl PoolArgs {
         if UnixStream::connect(&self.csi_endpoint).await.is_err() {
             return self.open().map(Box::new).map(Connection::Direct);
         }
-        let path = self.csi_endpoint.clone();
-        let connector = tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        let channel = Endpoint::from_static("http://localhost")
-            .connect_with_connector(connector)
+        let channel = Endpoint::from_shared(format!("unix://{}", self.csi_endpoint.display()))?
+            .connect()
             .await
             .with_context(|| format!("cannot talk to the agent at {}", self.csi_endpoint.display()))?;
         Ok(Connection::Agent(AdminClient::new(channel)))

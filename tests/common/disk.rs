@@ -1,0 +1,88 @@
+//! Real file systems on loop devices.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The file systems that Berth is tested on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filesystem {
+    Ext4,
+    Xfs,
+    Btrfs,
+}
+
+impl Filesystem {
+    pub const ALL: [Self; 3] = [Self::Ext4, Self::Xfs, Self::Btrfs];
+
+    fn mkfs(self) -> &'static [&'static str] {
+        match self {
+            Self::Ext4 => &["mkfs.ext4", "-q", "-F"],
+            Self::Xfs => &["mkfs.xfs", "-q", "-f"],
+            Self::Btrfs => &["mkfs.btrfs", "-q", "-f"],
+        }
+    }
+
+    /// The smallest size that its mkfs takes.
+    pub fn smallest_mib(self) -> u64 {
+        match self {
+            Self::Ext4 => 16,
+            Self::Xfs => 300,
+            Self::Btrfs => 114,
+        }
+    }
+}
+
+/// An image file with a file system. Mounts of it go with the test's mount namespace, and with
+/// them the loop device.
+#[derive(Debug)]
+pub struct Disk {
+    image: PathBuf,
+}
+
+impl Disk {
+    /// Makes `directory/name.img` of `mib` MiB, sparse, with a new file system.
+    pub fn make(directory: &Path, name: &str, filesystem: Filesystem, mib: u64) -> Self {
+        let image = directory.join(format!("{name}.img"));
+        let file = std::fs::File::create(&image).expect("image");
+        file.set_len(mib << 20).expect("size");
+        let [program, flags @ ..] = filesystem.mkfs() else {
+            unreachable!("every file system names its mkfs");
+        };
+        run(Command::new(program).args(flags).arg(&image));
+        Self { image }
+    }
+
+    /// Mounts it at `path`, which is made if need be.
+    pub fn mount(&self, path: &Path, options: &str) {
+        std::fs::create_dir_all(path).expect("mount point");
+        let options = if options.is_empty() {
+            "loop".to_owned()
+        } else {
+            format!("loop,{options}")
+        };
+        run(Command::new("mount").arg("-o").arg(options).arg(&self.image).arg(path));
+    }
+}
+
+/// Unmounts `path`.
+pub fn unmount(path: &Path) {
+    run(Command::new("umount").arg(path));
+}
+
+/// Runs a command that must succeed.
+pub fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// How often something is mounted at `path` in this namespace.
+pub fn mount_depth(path: &Path) -> usize {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let path = path.to_str().expect("plain path");
+    text.lines().filter(|line| line.split(' ').nth(4) == Some(path)).count()
+}

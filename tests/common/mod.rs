@@ -1,0 +1,16 @@
+//! What the integration tests share: a real agent as a child process, its clients, and a place
+//! that nothing leaks from.
+
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+
+pub mod agent;
+pub mod disk;
+pub mod isolated;
+pub mod requests;
+
+#[allow(unused_imports, reason = "every test binary uses a part of it")]
+pub use agent::{Agent, Clients};
+#[allow(unused_imports, reason = "every test binary uses a part of it")]
+pub use disk::{Disk, Filesystem};
+pub use isolated::isolated;
