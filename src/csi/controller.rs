@@ -226,7 +226,7 @@ impl Driver {
         let message = format!(
             "none of the topologies asked for is node {} with pool {}",
             self.node_name,
-            pool.store().info().uuid
+            pool.uuid()
         );
         Err(Error::new(Kind::Exhausted, message))
     }
