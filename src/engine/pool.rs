@@ -18,7 +18,11 @@ use crate::backend::{Backend, Data, Space};
 use crate::mount::Mounter;
 use crate::store::layout::Area;
 use crate::store::{self, Quarantined, Store};
-use crate::volume::{Capacity, Record, VolumeId};
+use crate::volume::{Capacity, Record, VolumeId, VolumeName};
+
+/// How many IDs of a name are held against a new volume when their records are quarantined. A
+/// volume gets the n-th only while n deleted ones of its name are in the trash.
+const LIKELY_IDS: u32 = 32;
 
 /// A pool that this process owns.
 pub struct Pool {
@@ -199,6 +203,14 @@ impl Pool {
         self.quarantined
             .get(id)
             .map_or(Ok(()), |found| Err(quarantine_error(found)))
+    }
+
+    /// Fails if a quarantined record may be that of the volume `name`.
+    pub(super) fn refuse_quarantined_name(&self, name: &VolumeName) -> Result<(), Error> {
+        if self.quarantined.is_empty() {
+            return Ok(());
+        }
+        (0..LIKELY_IDS).try_for_each(|attempt| self.refuse_quarantined(VolumeId::for_name(name, attempt).as_str()))
     }
 
     /// The data of a volume.

@@ -19,7 +19,6 @@ impl Pool {
         let first = VolumeId::for_name(&spec.name, 0);
         let _key = self.keys.lock(first.as_str())?;
         self.store.verify()?;
-        self.refuse_quarantined(first.as_str())?;
         let (existing, id) = {
             let registry = self.registry();
             (registry.by_name(&spec.name), registry.free_id(&spec.name))
@@ -27,6 +26,8 @@ impl Pool {
         if let Some(existing) = existing {
             return check_same(&existing, &spec, range).map(|()| existing);
         }
+        self.refuse_quarantined_name(&spec.name)?;
+        self.refuse_quarantined(id.as_str())?;
         let _second_key = match id == first {
             true => None,
             false => Some(self.keys.lock(id.as_str())?),
