@@ -43,7 +43,9 @@ impl Pool {
         if let Err(error) = self.materialise(&record) {
             // The same step that recovery takes: what is empty and has no record goes.
             let _ = self.store.forget(&record.id);
-            let _ = self.store.remove_empty(Area::Volumes, record.id.as_str());
+            for area in [Area::Staging, Area::Volumes] {
+                let _ = self.store.remove_empty(area, record.id.as_str());
+            }
             return Err(error);
         }
         reservation.commit(record.clone(), 0);
