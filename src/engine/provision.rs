@@ -135,6 +135,12 @@ impl Pool {
             )
         };
         let tombstone = self.registry().get(id).ok_or_else(missing)?;
+        // A create of its name holds the key of the name's first ID.
+        let first = VolumeId::for_name(&tombstone.spec.name, 0);
+        let _name_key = match first == tombstone.id {
+            true => None,
+            false => Some(self.keys.lock(first.as_str())?),
+        };
         let deletion = tombstone.deletion.ok_or_else(|| {
             let message = format!("volume {id} is not deleted: nothing to bring back");
             Error::new(Kind::Precondition, message)
