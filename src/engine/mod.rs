@@ -18,6 +18,7 @@ mod registry;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tracing::{error, info};
@@ -54,6 +55,9 @@ pub struct Problem {
 /// The pool, or why there is none, and what mounts from it.
 pub struct Engine {
     settings: Settings,
+    /// Whether a new pool may be made. Never again once there was one: the directory beneath a
+    /// disk that was unmounted is as empty as a new disk.
+    may_init: AtomicBool,
     backend: Arc<dyn Backend>,
     mounter: Arc<dyn Mounter>,
     state: RwLock<Result<Arc<Pool>, Problem>>,
@@ -64,6 +68,7 @@ impl Engine {
     /// there (see [`Engine::look_after_pool`]).
     pub fn new(settings: Settings, backend: Arc<dyn Backend>, mounter: Arc<dyn Mounter>) -> Self {
         let engine = Self {
+            may_init: AtomicBool::new(settings.init_pool),
             settings,
             backend,
             mounter,
@@ -120,14 +125,16 @@ impl Engine {
                 self.settings.policy,
             )
         };
-        match open() {
-            Err(store::Error::NotAPool { .. }) if self.settings.init_pool => {
+        let pool = match open() {
+            Err(store::Error::NotAPool { .. }) if self.may_init.load(Ordering::Relaxed) => {
                 let info = store::init(&self.settings.pool)?;
                 info!(pool = %self.settings.pool.display(), uuid = %info.uuid, "new pool made");
                 open()
             }
             other => other,
-        }
+        }?;
+        self.may_init.store(false, Ordering::Relaxed);
+        Ok(pool)
     }
 }
 
