@@ -171,15 +171,8 @@ impl Engine {
                 return Ok(());
             };
             let data = pool.and_then(|pool| pool.data(pool.find(id).ok()?.as_ref()).ok());
-            let ours = match data {
-                Some(data) => mounted.directory == data.identity,
-                // The volume is not known: the name of the directory that is mounted tells.
-                None => {
-                    let root = self.mounter().root_of(target)?;
-                    root.is_some_and(|root| root.file_name() == Some(OsStr::new(id)))
-                }
-            };
-            if !ours {
+            let known = data.is_some_and(|data| data.identity == mounted.directory);
+            if !known && !self.is_named(target, id)? {
                 let message = format!("{} is not a mount of volume {id}", target.path().display());
                 return Err(Error::new(Kind::Precondition, message));
             }
@@ -187,6 +180,14 @@ impl Engine {
         }
         let message = format!("{} is mounted over again and again", target.path().display());
         Err(Error::new(Kind::Internal, message))
+    }
+
+    /// Whether the directory that is mounted has the name of the volume. That tells when the volume
+    /// is not known, or when its directory is another one by now: the disk came back as another
+    /// device, or a backup was put in its place.
+    fn is_named(&self, target: &TargetPath, id: &str) -> Result<bool, Error> {
+        let root = self.mounter().root_of(target)?;
+        Ok(root.is_some_and(|root| root.file_name() == Some(OsStr::new(id))))
     }
 }
 
