@@ -234,7 +234,8 @@ impl Store {
 
     /// Sets the ballast aside again; without space for it the next start or purge tries again.
     pub fn restore_ballast(&self) {
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        // Without O_NONBLOCK a planted fifo would block the open for ever.
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let mode = Mode::from_bits_truncate(0o600);
         if let Ok(file) = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode) {
             let _ = nix::fcntl::posix_fallocate(&file, 0, layout::BALLAST_BYTES);
