@@ -11,6 +11,8 @@ mod init;
 pub mod layout;
 mod pool_file;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
