@@ -114,17 +114,16 @@ impl Site {
 }
 
 /// A running agent, killed on drop.
-pub struct Agent<'a> {
-    site: &'a Site,
+pub struct Agent {
     process: Child,
     channel: Channel,
     /// From exec to the first Probe that answered ready.
     pub ready_after: Duration,
 }
 
-impl<'a> Agent<'a> {
+impl Agent {
     /// Starts an agent and waits until it is ready.
-    pub async fn start(site: &'a Site) -> anyhow::Result<Self> {
+    pub async fn start(site: &Site) -> anyhow::Result<Self> {
         let mut command = site.command()?;
         let started = Instant::now();
         let process = command
@@ -136,7 +135,6 @@ impl<'a> Agent<'a> {
                 let ready_after = started.elapsed();
                 let process = process.0.take().context("the agent's process")?;
                 return Ok(Self {
-                    site,
                     process,
                     channel,
                     ready_after,
@@ -154,17 +152,9 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// Opens connections beside the first one.
-    pub async fn connections(&self, count: usize) -> anyhow::Result<Vec<Channel>> {
-        let mut channels = vec![self.channel.clone()];
-        while channels.len() < count {
-            channels.push(
-                connect(&self.site.socket())
-                    .await
-                    .context("connect to the agent")?,
-            );
-        }
-        Ok(channels)
+    /// Returns the connection to it.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// Returns the memory it holds now.
@@ -178,7 +168,7 @@ impl<'a> Agent<'a> {
     }
 }
 
-impl Drop for Agent<'_> {
+impl Drop for Agent {
     fn drop(&mut self) {
         kill(&mut self.process);
     }

@@ -49,9 +49,9 @@ pub async fn measure(
 ) -> anyhow::Result<()> {
     let pool = Arc::new(BarePool::new(&scratch.root().join("create/bare"))?);
     let agent = Agent::start(site).await?;
-    let channels = agent.connections(effort.connections).await?;
+    let channel = agent.channel();
     bare(&pool, 1, WARM_UP).await?;
-    over_socket(&channels, 1, WARM_UP).await?;
+    over_socket(channel, 1, WARM_UP).await?;
 
     let mut rounds: [Vec<Pair>; 2] = Default::default();
     for round in 0..effort.rounds {
@@ -65,7 +65,7 @@ pub async fn measure(
                 floor = Some(bare(&pool, in_flight, operations).await?);
             }
             scratch.settle()?;
-            let socket = over_socket(&channels, in_flight, operations).await?;
+            let socket = over_socket(channel, in_flight, operations).await?;
             let bare = match floor {
                 Some(floor) => floor,
                 None => {
@@ -95,12 +95,12 @@ async fn bare(pool: &Arc<BarePool>, in_flight: usize, operations: usize) -> anyh
 }
 
 async fn over_socket(
-    channels: &[Channel],
+    channel: &Channel,
     in_flight: usize,
     operations: usize,
 ) -> anyhow::Result<Sample> {
     let names = (0..operations).map(|_| volume_name()).collect();
-    let (latencies, elapsed) = load::create(channels, in_flight, names).await?;
+    let (latencies, elapsed) = load::create(channel, in_flight, names).await?;
     Ok(Sample::new(latencies, elapsed))
 }
 

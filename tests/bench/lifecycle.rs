@@ -40,14 +40,14 @@ pub async fn measure(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let agent = Agent::start(site).await?;
-    let channels = agent.connections(effort.connections).await?;
-    round(site, &channels, 1, WARM_UP).await?;
+    let channel = agent.channel();
+    round(site, channel, 1, WARM_UP).await?;
     let (mut one_by_one, mut eight) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
         scratch.settle()?;
-        one_by_one.push(round(site, &channels, 1, effort.operations(1)).await?);
+        one_by_one.push(round(site, channel, 1, effort.operations(1)).await?);
         scratch.settle()?;
-        eight.push(round(site, &channels, 8, effort.operations(8)).await?);
+        eight.push(round(site, channel, 8, effort.operations(8)).await?);
     }
     report_rounds(report, "one by one", &one_by_one, ONE_BY_ONE);
     report_rounds(report, "8 in flight", &eight, EIGHT_IN_FLIGHT);
@@ -77,14 +77,14 @@ struct Round {
 
 async fn round(
     site: &Site,
-    channels: &[Channel],
+    channel: &Channel,
     in_flight: usize,
     lifecycles: usize,
 ) -> anyhow::Result<Round> {
     let berths: Vec<Berth> = (0..lifecycles)
         .map(|_| Berth::prepare(site))
         .collect::<Result<_, _>>()?;
-    let (latencies, elapsed) = drive(channels, in_flight, berths.clone(), live).await?;
+    let (latencies, elapsed) = drive(channel, in_flight, berths.clone(), live).await?;
     for berth in &berths {
         berth.clear()?;
     }

@@ -11,11 +11,11 @@ use tonic::transport::Channel;
 
 use crate::client::Client;
 
-/// Runs `operate` once per item, so many in flight, over the connections in turn.
+/// Runs `operate` once per item, so many in flight.
 ///
 /// Returns what the operations returned, and the time that all took together.
 pub async fn drive<I, T, F, R>(
-    channels: &[Channel],
+    channel: &Channel,
     in_flight: usize,
     items: Vec<I>,
     operate: F,
@@ -30,7 +30,7 @@ where
     let queue = Arc::new(Mutex::new(items.into_iter()));
     let started = Instant::now();
     let mut workers = JoinSet::new();
-    for channel in channels.iter().cycle().take(in_flight) {
+    for _ in 0..in_flight {
         let client = Client::new(channel.clone());
         let queue = Arc::clone(&queue);
         workers.spawn(async move {
@@ -50,11 +50,11 @@ where
 
 /// Creates volumes, and returns the latency of each.
 pub async fn create(
-    channels: &[Channel],
+    channel: &Channel,
     in_flight: usize,
     names: Vec<String>,
 ) -> anyhow::Result<(Vec<Duration>, Duration)> {
-    drive(channels, in_flight, names, |mut client, name| async move {
+    drive(channel, in_flight, names, |mut client, name| async move {
         let started = Instant::now();
         client.create(&name).await?;
         Ok(started.elapsed())

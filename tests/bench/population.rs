@@ -36,7 +36,7 @@ pub async fn measure(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let agent = Agent::start(site).await?;
-    let mut memory = |figure: &str, agent: &Agent<'_>, target| -> anyhow::Result<()> {
+    let mut memory = |figure: &str, agent: &Agent, target| -> anyhow::Result<()> {
         if parts.memory {
             report_memory(report, figure, &agent.memory()?, target);
         }
@@ -44,9 +44,9 @@ pub async fn measure(
     };
     tokio::time::sleep(SETTLE).await;
     memory("memory, idle", &agent, IDLE)?;
-    fill(&agent, effort, SOME.0).await?;
+    fill(&agent, SOME.0).await?;
     memory("memory, 3,000 volumes", &agent, SOME.1)?;
-    fill(&agent, effort, MANY.0 - SOME.0).await?;
+    fill(&agent, MANY.0 - SOME.0).await?;
     memory("memory, 10,000 volumes", &agent, MANY.1)?;
     agent.kill();
 
@@ -76,24 +76,22 @@ pub async fn measure(
     Ok(())
 }
 
-async fn fill(agent: &Agent<'_>, effort: Effort, volumes: usize) -> anyhow::Result<()> {
-    let channels = agent.connections(effort.connections).await?;
+async fn fill(agent: &Agent, volumes: usize) -> anyhow::Result<()> {
+    let channel = agent.channel();
     let names = (0..volumes).map(|_| volume_name()).collect();
-    load::create(&channels, IN_FLIGHT, names).await?;
+    load::create(channel, IN_FLIGHT, names).await?;
     tokio::time::sleep(SETTLE).await;
     Ok(())
 }
 
 /// Makes sure that an agent that called itself ready serves them all.
-async fn check_volumes(agent: &Agent<'_>) -> anyhow::Result<()> {
-    for channel in agent.connections(1).await? {
-        let count = Client::new(channel).count().await?;
-        ensure!(
-            count == MANY.0,
-            "{count} volumes are listed after a start, not {}",
-            MANY.0
-        );
-    }
+async fn check_volumes(agent: &Agent) -> anyhow::Result<()> {
+    let count = Client::new(agent.channel().clone()).count().await?;
+    ensure!(
+        count == MANY.0,
+        "{count} volumes are listed after a start, not {}",
+        MANY.0
+    );
     Ok(())
 }
 
