@@ -13,8 +13,8 @@ use crate::volume::{CapacityRange, Deletion, Record, VolumeId, VolumeSpec};
 impl Pool {
     /// Makes the volume that `spec` describes, or finds the one that an earlier call made.
     ///
-    /// Stage the directory, move it into place, commit the record: until the last step nothing
-    /// counts, and what an interrupted call left is an empty directory, which the next one uses.
+    /// Make the directory, commit the record: until the record is durable nothing counts, and what
+    /// an interrupted call left is an empty directory, which the next call or start replaces.
     pub fn create(&self, spec: VolumeSpec, range: CapacityRange) -> Result<Arc<Record>, Error> {
         let first = VolumeId::for_name(&spec.name, 0);
         let _key = self.keys.lock(first.as_str())?;
@@ -52,23 +52,17 @@ impl Pool {
 
     fn materialise(&self, record: &Record) -> Result<(), Error> {
         let id = &record.id;
-        self.backend
-            .create(self.store.area(Area::Staging), id, &record.spec.attributes)?;
-        match self.store.relocate(id, Area::Staging, Area::Volumes) {
+        let data = match self.backend.create(self.volumes(), id, &record.spec.attributes) {
             Err(error) if error.errno() == Some(Errno::EEXIST as i32) => {
-                if !self.store.remove_empty(Area::Volumes, id.as_str())? {
-                    let path = self.store.path_of(Area::Volumes, id.as_str());
-                    let message = format!(
-                        "{} holds data that no record explains; it is left as it is. Run `berth doctor`",
-                        path.display()
-                    );
-                    return Err(Error::new(Kind::Precondition, message));
-                }
-                self.store.relocate(id, Area::Staging, Area::Volumes)?;
+                let path = self.store.path_of(Area::Volumes, id.as_str());
+                let message = format!(
+                    "{} is there and no record explains it; it is left as it is. Run `berth doctor`",
+                    path.display()
+                );
+                return Err(Error::new(Kind::Precondition, message));
             }
             other => other?,
-        }
-        let data = self.backend.open(self.volumes(), id)?;
+        };
         Ok(self.store.commit(record, &[data.directory.as_fd(), self.volumes()])?)
     }
 

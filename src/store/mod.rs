@@ -15,9 +15,11 @@ mod record;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
@@ -25,12 +27,15 @@ pub use error::Error;
 pub use init::init;
 pub use pool_file::PoolInfo;
 
-use crate::sys::stat::{Identity, stat};
+use crate::sys::stat::{Identity, stat, stat_path};
 use crate::sys::{beneath, filesystem};
 use crate::volume::{Record, VolumeId};
 use durable::Place;
 use envelope::Problem;
 use layout::Area;
+
+/// How many threads read records at start: on a cold disk each of them waits most of the time.
+const LOADERS: usize = 8;
 
 /// An open pool, held with a lock: every path in it is reached from descriptors opened here.
 #[derive(Debug)]
@@ -42,6 +47,7 @@ pub struct Store {
     info: PoolInfo,
     /// Held while links of claims change: a namespace's directory goes with its last link.
     claim_links: Mutex<()>,
+    ballast_spent: AtomicBool,
     _lock: Flock<OwnedFd>,
 }
 
@@ -104,6 +110,7 @@ impl Store {
             areas,
             info,
             claim_links: Mutex::new(()),
+            ballast_spent: AtomicBool::new(true),
             _lock: lock,
         };
         store.restore_ballast();
@@ -149,11 +156,10 @@ impl Store {
         let replaced = || Error::Replaced {
             path: self.path.clone(),
         };
-        let now = match beneath::open_root(&self.path) {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Err(replaced()),
-            other => other.map_err(|errno| Error::io("open", &self.path, errno))?,
+        let now = match stat_path(&self.path) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Err(replaced()),
+            other => other.map_err(|error| Error::io("examine", &self.path, error))?,
         };
-        let now = stat(&now).map_err(|error| Error::io("examine", &self.path, error))?;
         if now.identity == self.identity {
             Ok(())
         } else {
@@ -166,22 +172,48 @@ impl Store {
     /// A record that cannot be read is reported in the contents; a record of a newer format is an
     /// error, because a program that does not understand a pool must not change it.
     pub fn load(&self) -> Result<Contents, Error> {
+        let names = self.list(Area::Records)?;
+        let share = names.len().div_ceil(LOADERS).max(1);
+        let parts: Vec<Result<Contents, Error>> = std::thread::scope(|scope| {
+            let loaders: Vec<_> = names
+                .chunks(share)
+                .map(|names| scope.spawn(|| self.load_part(names)))
+                .collect();
+            loaders
+                .into_iter()
+                .map(|loader| loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
         let mut contents = Contents::default();
-        for name in self.list(Area::Records)? {
-            let path = self.path_of(Area::Records, &name);
+        for part in parts {
+            let part = part?;
+            contents.records.extend(part.records);
+            contents.quarantined.extend(part.quarantined);
+        }
+        Ok(contents)
+    }
+
+    fn load_part(&self, names: &[String]) -> Result<Contents, Error> {
+        let mut contents = Contents::default();
+        for name in names {
+            let path = || self.path_of(Area::Records, name);
             let id = name
                 .strip_suffix(layout::RECORD_SUFFIX)
                 .and_then(|stem| VolumeId::parse(stem).ok());
-            match self.read_record(&name, id.as_ref()) {
+            match self.read_record(name, id.as_ref()) {
                 Ok(record) => contents.records.push(record),
                 Err(Problem::TooNew(format)) => {
                     return Err(Error::TooNew {
-                        path,
+                        path: path(),
                         format,
                         known: record::FORMAT,
                     });
                 }
-                Err(Problem::Damaged(problem)) => contents.quarantined.push(Quarantined { id, path, problem }),
+                Err(Problem::Damaged(problem)) => contents.quarantined.push(Quarantined {
+                    id,
+                    path: path(),
+                    problem,
+                }),
             }
         }
         Ok(contents)
@@ -198,8 +230,11 @@ impl Store {
         Ok(record)
     }
 
-    /// Makes `record` durable, together with the entries of the directories in `synced`, which
-    /// are made durable before the record can be seen.
+    /// Makes `record` durable, together with what was changed before in the directories `synced`:
+    /// that is durable before the record can be seen.
+    ///
+    /// On file systems that journal metadata in order, syncing the record's file is enough for
+    /// both (see [`filesystem::FilesystemId::journals_in_order`]).
     pub fn commit(&self, record: &Record, synced: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let name = record_name(&record.id);
         let path = self.path_of(Area::Records, &name);
@@ -215,6 +250,11 @@ impl Store {
             directory: self.area(Area::Records),
             name: &name,
         };
+        let synced = if self.info.filesystem.journals_in_order() {
+            &[]
+        } else {
+            synced
+        };
         durable::replace(temporary, place, &bytes, || synced.iter().try_for_each(fsync))
             .map_err(|errno| Error::io("write the record", path, errno))
     }
@@ -223,21 +263,28 @@ impl Store {
     /// keeps free, so that what makes space is never refused for want of it.
     pub fn commit_deletion(&self, record: &Record) -> Result<(), Error> {
         match self.commit(record, &[]) {
-            Err(error) if matches!(error.errno(), Some(nix::libc::ENOSPC | nix::libc::EDQUOT)) => {
+            Err(error) if matches!(error.errno(), Some(libc::ENOSPC | libc::EDQUOT)) => {
                 // An absent ballast means that it was spent before: the retry then tells why.
                 let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
+                self.ballast_spent.store(true, Ordering::Relaxed);
                 self.commit(record, &[])
             }
             other => other,
         }
     }
 
-    /// Sets the ballast aside again; without space for it the next start or purge tries again.
+    /// Sets the ballast aside again if it was spent; without space for it the next start or purge
+    /// tries again.
     pub fn restore_ballast(&self) {
+        if !self.ballast_spent.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let mode = Mode::from_bits_truncate(0o600);
-        if let Ok(file) = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode) {
-            let _ = nix::fcntl::posix_fallocate(&file, 0, layout::BALLAST_BYTES);
+        let restored = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode)
+            .and_then(|file| nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, layout::BALLAST_BYTES));
+        if restored.is_err() {
+            self.ballast_spent.store(true, Ordering::Relaxed);
         }
     }
 

@@ -43,8 +43,7 @@ impl Site {
             site.kubelet.join("plugins_registry"),
             site.kubelet.join("pods"),
         ] {
-            fs::create_dir_all(&directory)
-                .with_context(|| format!("make {}", directory.display()))?;
+            fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         }
         Ok(site)
     }
@@ -231,10 +230,7 @@ async fn connect(socket: &Path) -> Result<Channel, tonic::transport::Error> {
 /// Connects, and returns the connection once the agent says that it is ready.
 async fn ready(socket: &Path) -> Option<Channel> {
     let channel = connect(socket).await.ok()?;
-    let answer = IdentityClient::new(channel.clone())
-        .probe(ProbeRequest {})
-        .await
-        .ok()?;
+    let answer = IdentityClient::new(channel.clone()).probe(ProbeRequest {}).await.ok()?;
     // The specification: no value means ready.
     answer.into_inner().ready.unwrap_or(true).then_some(channel)
 }

@@ -48,14 +48,10 @@ impl BarePool {
         let queue = Mutex::new(names.into_iter());
         let started = Instant::now();
         let latencies = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..in_flight)
-                .map(|_| scope.spawn(|| self.work(&queue)))
-                .collect();
+            let threads: Vec<_> = (0..in_flight).map(|_| scope.spawn(|| self.work(&queue))).collect();
             let mut latencies = Vec::with_capacity(operations);
             for thread in threads {
-                let outcome = thread
-                    .join()
-                    .map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+                let outcome = thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
                 latencies.extend(outcome?);
             }
             anyhow::Ok(latencies)
@@ -68,8 +64,7 @@ impl BarePool {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         while let Some(name) = next() {
             let started = Instant::now();
-            self.create(&name)
-                .with_context(|| format!("create {name}"))?;
+            self.create(&name).with_context(|| format!("create {name}"))?;
             latencies.push(started.elapsed());
         }
         Ok(latencies)

@@ -38,12 +38,7 @@ struct Args {
     effort: Effort,
 
     /// The agent to measure
-    #[arg(
-        long,
-        env = "BERTH_BIN",
-        default_value = "target/dist/berth",
-        value_name = "FILE"
-    )]
+    #[arg(long, env = "BERTH_BIN", default_value = "target/dist/berth", value_name = "FILE")]
     binary: PathBuf,
 
     /// Where the sparse image goes: on a disk, not on tmpfs [default: the directory for temporary files]
@@ -85,9 +80,8 @@ impl Args {
             .any(|part| *part != Part::Bare && self.chose(*part));
         if needed {
             let binary = self.binary.display();
-            std::fs::metadata(&self.binary).with_context(|| {
-                format!("find the agent {binary} (make build, or set BERTH_BIN)")
-            })?;
+            std::fs::metadata(&self.binary)
+                .with_context(|| format!("find the agent {binary} (make build, or set BERTH_BIN)"))?;
         }
         Ok(())
     }
@@ -145,10 +139,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     // Handlers first, so that no signal can come between making the file system and being able to undo it.
     let (mut interrupt, mut terminate) = {
         let _guard = runtime.enter();
-        (
-            watch(SignalKind::interrupt())?,
-            watch(SignalKind::terminate())?,
-        )
+        (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?)
     };
     let scratch = Scratch::new(&args.dir.clone().unwrap_or_else(std::env::temp_dir))?;
     let mut report = Report::default();
@@ -186,17 +177,11 @@ async fn measure(args: &Args, scratch: &Scratch, report: &mut Report) -> anyhow:
     }
     if args.chose(Part::Create) {
         let site = site("create")?;
-        note(
-            "create",
-            create::measure(scratch, &site, effort, report).await,
-        );
+        note("create", create::measure(scratch, &site, effort, report).await);
     }
     if args.chose(Part::Lifecycle) {
         let site = site("lifecycle")?;
-        note(
-            "lifecycle",
-            lifecycle::measure(scratch, &site, effort, report).await,
-        );
+        note("lifecycle", lifecycle::measure(scratch, &site, effort, report).await);
     }
     if args.chose(Part::Memory) || args.chose(Part::Start) {
         let site = site("population")?;
@@ -204,16 +189,9 @@ async fn measure(args: &Args, scratch: &Scratch, report: &mut Report) -> anyhow:
             memory: args.chose(Part::Memory),
             start: args.chose(Part::Start),
         };
-        note(
-            "memory, start",
-            population::measure(&site, parts, effort, report).await,
-        );
+        note("memory, start", population::measure(&site, parts, effort, report).await);
     }
-    anyhow::ensure!(
-        failures.is_empty(),
-        "could not be measured: {}",
-        failures.join("; ")
-    );
+    anyhow::ensure!(failures.is_empty(), "could not be measured: {}", failures.join("; "));
     Ok(())
 }
 

@@ -4,9 +4,9 @@ use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context, ensure};
 use berth::proto::csi::{
-    CapacityRange, CreateVolumeRequest, DeleteVolumeRequest, ListVolumesRequest,
-    NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeStageVolumeRequest,
-    NodeUnpublishVolumeRequest, NodeUnstageVolumeRequest, Volume, VolumeCapability,
+    CapacityRange, CreateVolumeRequest, DeleteVolumeRequest, ListVolumesRequest, NodeGetVolumeStatsRequest,
+    NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest, NodeUnstageVolumeRequest, Volume,
+    VolumeCapability,
     controller_client::ControllerClient,
     node_client::NodeClient,
     volume_capability::{AccessMode, AccessType, MountVolume, access_mode::Mode},
@@ -50,20 +50,9 @@ impl Client {
             volume_capabilities: vec![capability()],
             ..CreateVolumeRequest::default()
         };
-        let answer = self
-            .controller
-            .create_volume(request)
-            .await
-            .context("CreateVolume")?;
-        let volume = answer
-            .into_inner()
-            .volume
-            .context("CreateVolume answered no volume")?;
-        ensure!(
-            volume.volume_id == name,
-            "{name} became volume {}",
-            volume.volume_id
-        );
+        let answer = self.controller.create_volume(request).await.context("CreateVolume")?;
+        let volume = answer.into_inner().volume.context("CreateVolume answered no volume")?;
+        ensure!(volume.volume_id == name, "{name} became volume {}", volume.volume_id);
         Ok(volume)
     }
 
@@ -72,10 +61,7 @@ impl Client {
             volume_id: id.to_owned(),
             ..DeleteVolumeRequest::default()
         };
-        self.controller
-            .delete_volume(request)
-            .await
-            .context("DeleteVolume")?;
+        self.controller.delete_volume(request).await.context("DeleteVolume")?;
         Ok(())
     }
 
@@ -101,12 +87,7 @@ impl Client {
         }
     }
 
-    pub async fn stage(
-        &mut self,
-        id: &str,
-        context: &HashMap<String, String>,
-        staging: &Path,
-    ) -> anyhow::Result<()> {
+    pub async fn stage(&mut self, id: &str, context: &HashMap<String, String>, staging: &Path) -> anyhow::Result<()> {
         let request = NodeStageVolumeRequest {
             volume_id: id.to_owned(),
             staging_target_path: text(staging)?,
@@ -114,10 +95,7 @@ impl Client {
             volume_context: context.clone(),
             ..NodeStageVolumeRequest::default()
         };
-        self.node
-            .node_stage_volume(request)
-            .await
-            .context("NodeStageVolume")?;
+        self.node.node_stage_volume(request).await.context("NodeStageVolume")?;
         Ok(())
     }
 

@@ -20,11 +20,7 @@ const RATIO: Target = Target::AtMost(1.5, "");
 const WARM_UP: usize = 200;
 
 /// Measures the bare system calls alone.
-pub async fn measure_bare(
-    scratch: &Scratch,
-    effort: Effort,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+pub async fn measure_bare(scratch: &Scratch, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let pool = Arc::new(BarePool::new(&scratch.root().join("bare"))?);
     bare(&pool, 1, WARM_UP).await?;
     let mut rounds: [Vec<Sample>; 2] = Default::default();
@@ -41,12 +37,7 @@ pub async fn measure_bare(
 }
 
 /// Measures both in interleaved rounds, so that noise hits both alike, and neither is deleted from in between.
-pub async fn measure(
-    scratch: &Scratch,
-    site: &Site,
-    effort: Effort,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+pub async fn measure(scratch: &Scratch, site: &Site, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let pool = Arc::new(BarePool::new(&scratch.root().join("create/bare"))?);
     let agent = Agent::start(site).await?;
     let channel = agent.channel();
@@ -94,11 +85,7 @@ async fn bare(pool: &Arc<BarePool>, in_flight: usize, operations: usize) -> anyh
     work.await.context("the bare create")?
 }
 
-async fn over_socket(
-    channel: &Channel,
-    in_flight: usize,
-    operations: usize,
-) -> anyhow::Result<Sample> {
+async fn over_socket(channel: &Channel, in_flight: usize, operations: usize) -> anyhow::Result<Sample> {
     let names = (0..operations).map(|_| volume_name()).collect();
     let (latencies, elapsed) = load::create(channel, in_flight, names).await?;
     Ok(Sample::new(latencies, elapsed))
@@ -112,10 +99,7 @@ fn report_bare(report: &mut Report, in_flight: usize, rounds: &[Sample]) {
 fn report_pair(report: &mut Report, in_flight: usize, rounds: &[Pair]) {
     let bare: Vec<Sample> = rounds.iter().map(|round| round.bare).collect();
     let socket: Vec<Sample> = rounds.iter().map(|round| round.socket).collect();
-    let ratios: Vec<f64> = rounds
-        .iter()
-        .map(|round| round.socket.p50 / round.bare.p50)
-        .collect();
+    let ratios: Vec<f64> = rounds.iter().map(|round| round.socket.p50 / round.bare.p50).collect();
     let ratio = median(ratios.iter().copied());
     let (least, most) = range(&ratios);
     report_bare(report, in_flight, &bare);

@@ -33,17 +33,8 @@ impl Sample {
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            p50,
-            p99,
-            per_second,
-        } = self;
-        write!(
-            f,
-            "p50 {}, p99 {}, {per_second:.0}/s",
-            millis(*p50),
-            millis(*p99)
-        )
+        let Self { p50, p99, per_second } = self;
+        write!(f, "p50 {}, p99 {}, {per_second:.0}/s", millis(*p50), millis(*p99))
     }
 }
 
@@ -125,13 +116,7 @@ impl Report {
     }
 
     /// Adds a figure beside its target.
-    pub fn judge(
-        &mut self,
-        figure: impl Into<String>,
-        measured: impl Into<String>,
-        value: f64,
-        target: Target,
-    ) {
+    pub fn judge(&mut self, figure: impl Into<String>, measured: impl Into<String>, value: f64, target: Target) {
         let verdict = target.verdict(value).to_owned();
         self.rows
             .push([figure.into(), measured.into(), target.to_string(), verdict]);
@@ -143,16 +128,9 @@ impl fmt::Display for Report {
         let heading = ["figure", "measured", "target", ""].map(str::to_owned);
         let width = |column: fn(&[String; 4]) -> &String| {
             let cells = self.rows.iter().chain([&heading]);
-            cells
-                .map(|row| column(row).chars().count())
-                .max()
-                .unwrap_or(0)
+            cells.map(|row| column(row).chars().count()).max().unwrap_or(0)
         };
-        let widths = (
-            width(|[a, ..]| a),
-            width(|[_, b, ..]| b),
-            width(|[_, _, c, _]| c),
-        );
+        let widths = (width(|[a, ..]| a), width(|[_, b, ..]| b), width(|[_, _, c, _]| c));
         for [figure, measured, target, verdict] in [&heading].into_iter().chain(&self.rows) {
             let (a, b, c) = widths;
             let line = format!("{figure:a$}  {measured:b$}  {target:c$}  {verdict}");

@@ -33,12 +33,7 @@ const EIGHT_IN_FLIGHT: Target = Target::AtLeast(1500.0, "/s");
 const WARM_UP: usize = 50;
 
 /// Measures lifecycles one by one and with 8 in flight, in turns.
-pub async fn measure(
-    scratch: &Scratch,
-    site: &Site,
-    effort: Effort,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+pub async fn measure(scratch: &Scratch, site: &Site, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let agent = Agent::start(site).await?;
     let channel = agent.channel();
     round(site, channel, 1, WARM_UP).await?;
@@ -75,12 +70,7 @@ struct Round {
     calls: Vec<Sample>,
 }
 
-async fn round(
-    site: &Site,
-    channel: &Channel,
-    in_flight: usize,
-    lifecycles: usize,
-) -> anyhow::Result<Round> {
+async fn round(site: &Site, channel: &Channel, in_flight: usize, lifecycles: usize) -> anyhow::Result<Round> {
     let berths: Vec<Berth> = (0..lifecycles)
         .map(|_| Berth::prepare(site))
         .collect::<Result<_, _>>()?;
@@ -90,9 +80,7 @@ async fn round(
     }
     let whole = latencies.iter().map(|calls| calls.iter().sum()).collect();
     let calls = (0..CALLS.len()).map(|index| {
-        let call = latencies
-            .iter()
-            .filter_map(|calls| calls.get(index).copied());
+        let call = latencies.iter().filter_map(|calls| calls.get(index).copied());
         Sample::new(call.collect(), elapsed)
     });
     Ok(Round {
@@ -115,10 +103,7 @@ fn report_rounds(report: &mut Report, how: &str, rounds: &[Round], target: Targe
 /// Makes the seven calls, and returns what each took.
 async fn live(mut client: Client, berth: Berth) -> anyhow::Result<[Duration; 7]> {
     let Berth {
-        name,
-        staging,
-        target,
-        ..
+        name, staging, target, ..
     } = &berth;
     let mut watch = Watch(Instant::now());
     let volume = client.create(name).await?;
@@ -135,15 +120,7 @@ async fn live(mut client: Client, berth: Berth) -> anyhow::Result<[Duration; 7]>
     client.unstage(id, staging).await?;
     let unstage = watch.lap();
     client.delete(id).await?;
-    Ok([
-        create,
-        stage,
-        publish,
-        stats,
-        unpublish,
-        unstage,
-        watch.lap(),
-    ])
+    Ok([create, stage, publish, stats, unpublish, unstage, watch.lap()])
 }
 
 /// A stopwatch that starts anew with each lap.
@@ -187,10 +164,7 @@ impl Berth {
             "{} is still there after NodeUnpublishVolume",
             self.target.display()
         );
-        let staged = self
-            .staging
-            .parent()
-            .context("the parent of a staging path")?;
+        let staged = self.staging.parent().context("the parent of a staging path")?;
         // One by one and never recursively: a mount left behind has to show.
         remove(&self.staging)?;
         remove(staged)?;

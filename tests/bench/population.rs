@@ -29,12 +29,7 @@ const IN_FLIGHT: usize = 64;
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Fills a pool step by step, then kills the agent and starts it again and again.
-pub async fn measure(
-    site: &Site,
-    parts: Parts,
-    effort: Effort,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+pub async fn measure(site: &Site, parts: Parts, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let agent = Agent::start(site).await?;
     let mut memory = |figure: &str, agent: &Agent, target| -> anyhow::Result<()> {
         if parts.memory {
@@ -96,10 +91,7 @@ async fn check_volumes(agent: &Agent) -> anyhow::Result<()> {
 }
 
 fn report_memory(report: &mut Report, figure: &str, memory: &Memory, target: Target) {
-    let Memory {
-        resident,
-        proportional,
-    } = *memory;
+    let Memory { resident, proportional } = *memory;
     let measured = format!("{resident:.1} MiB resident (Pss {proportional:.1})");
     report.judge(figure, measured, resident, target);
 }
@@ -107,11 +99,6 @@ fn report_memory(report: &mut Report, figure: &str, memory: &Memory, target: Tar
 fn report_start(report: &mut Report, figure: &str, seconds: &[f64]) {
     let (least, most) = range(seconds);
     let seconds = median(seconds.iter().copied());
-    let measured = format!(
-        "{} ({} to {})",
-        millis(seconds),
-        millis(least),
-        millis(most)
-    );
+    let measured = format!("{} ({} to {})", millis(seconds), millis(least), millis(most));
     report.judge(figure, measured, seconds * 1e3, READY);
 }

@@ -28,14 +28,10 @@ impl Scratch {
     ///
     /// The namespace is the calling thread's, so this comes before any other thread is started.
     pub fn new(parent: &Path) -> anyhow::Result<Self> {
-        ensure!(
-            geteuid().is_root(),
-            "only root can mount a file system to measure on"
-        );
+        ensure!(geteuid().is_root(), "only root can mount a file system to measure on");
         unshare(CloneFlags::CLONE_NEWNS).context("enter a mount namespace")?;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-            .context("make the mount namespace private")?;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("make the mount namespace private")?;
 
         let directory = tempfile::Builder::new()
             .prefix("berth-bench.")
@@ -53,10 +49,7 @@ impl Scratch {
             None::<&str>,
         )
         .with_context(|| format!("mount {} on {}", device.name, mount_point.display()))?;
-        Ok(Self {
-            mount_point,
-            directory,
-        })
+        Ok(Self { mount_point, directory })
     }
 
     /// Returns the root of the file system.
@@ -93,8 +86,7 @@ struct LoopDevice {
 impl LoopDevice {
     /// Attaches a new sparse image and unlinks it, so that not even SIGKILL leaves it behind.
     fn attach(image: &Path) -> anyhow::Result<Self> {
-        let file =
-            File::create_new(image).with_context(|| format!("create {}", image.display()))?;
+        let file = File::create_new(image).with_context(|| format!("create {}", image.display()))?;
         file.set_len(IMAGE_BYTES)
             .with_context(|| format!("size {}", image.display()))?;
         let path = image.to_str().context("a path that is no UTF-8")?;
@@ -107,8 +99,7 @@ impl LoopDevice {
         let sysfs = Path::new("/sys/class/block")
             .join(device.name.trim_start_matches("/dev/"))
             .join("loop/dio");
-        let direct =
-            fs::read_to_string(&sysfs).with_context(|| format!("read {}", sysfs.display()))?;
+        let direct = fs::read_to_string(&sysfs).with_context(|| format!("read {}", sysfs.display()))?;
         ensure!(
             direct.trim() == "1",
             "{} has no direct I/O: pass a directory on a disk as --dir",
