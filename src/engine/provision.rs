@@ -41,7 +41,7 @@ impl Pool {
         let reservation = self.reserve(record.capacity, 0)?;
         if let Err(error) = self.materialise(&record) {
             // The same step that recovery takes: what is empty and has no record goes.
-            let _ = self.store.forget(&record.id);
+            let _ = self.store.forget(&record);
             let _ = self.store.remove_empty(Area::Volumes, record.id.as_str());
             return Err(error);
         }
@@ -82,17 +82,17 @@ impl Pool {
             return Ok(self.settle(&record)?);
         }
         self.refuse_mounted(&record)?;
-        let retention = record.spec.attributes.trash_retention.as_secs();
-        let deleted_at = now();
+        let deletion = match record.spec.attributes.trash_retention.as_secs() {
+            0 => Deletion::Purging,
+            retention => Deletion::Kept {
+                until: now().saturating_add(retention),
+            },
+        };
+        self.store.commit_deletion(&record, Some(deletion), &[])?;
         let tombstone = Arc::new(Record {
-            deletion: Some(Deletion {
-                deleted_at,
-                purge_at: deleted_at.saturating_add(retention),
-                purging: retention == 0,
-            }),
+            deletion: Some(deletion),
             ..Record::clone(&record)
         });
-        self.store.commit_deletion(&tombstone)?;
         let settled = self.settle(&tombstone);
         self.registry().put(tombstone, None);
         self.trash_bell.notify_all();
@@ -130,7 +130,7 @@ impl Pool {
             let message = format!("volume {id} is not deleted: nothing to bring back");
             Error::new(Kind::Precondition, message)
         })?;
-        if deletion.purging || deletion.purge_at <= now() {
+        if deletion.purge_at() <= now() {
             let message = format!("volume {id} is past its retention and being purged: it cannot come back");
             return Err(Error::new(Kind::Precondition, message));
         }
@@ -146,7 +146,7 @@ impl Pool {
             ..Record::clone(&tombstone)
         });
         let synced = [self.store.area(Area::Trash), self.volumes()];
-        if let Err(error) = self.store.commit(&record, &synced) {
+        if let Err(error) = self.store.commit_deletion(&tombstone, None, &synced) {
             // The tombstone is still what is durable: the same step as at start.
             let _ = self.settle(&tombstone);
             return Err(error.into());

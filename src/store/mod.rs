@@ -9,6 +9,7 @@ mod envelope;
 mod error;
 mod init;
 pub mod layout;
+mod name;
 mod pool_file;
 mod record;
 
@@ -29,7 +30,7 @@ pub use pool_file::PoolInfo;
 
 use crate::sys::stat::{Identity, stat, stat_path};
 use crate::sys::{beneath, filesystem};
-use crate::volume::{Record, VolumeId};
+use crate::volume::{Deletion, Record, VolumeId};
 use durable::Place;
 use envelope::Problem;
 use layout::Area;
@@ -190,17 +191,35 @@ impl Store {
             contents.records.extend(part.records);
             contents.quarantined.extend(part.quarantined);
         }
+        self.set_duplicates_aside(&mut contents);
         Ok(contents)
+    }
+
+    /// One volume has one record. Should a second one turn up, the volume that is in use counts: a
+    /// tombstone beside it must not take its data away.
+    fn set_duplicates_aside(&self, contents: &mut Contents) {
+        contents
+            .records
+            .sort_by(|a, b| (&a.id, a.deletion.is_some()).cmp(&(&b.id, b.deletion.is_some())));
+        contents.records.dedup_by(|later, first| {
+            let duplicate = later.id == first.id;
+            if duplicate {
+                contents.quarantined.push(Quarantined {
+                    id: None,
+                    path: self.path_of(Area::Records, &name::format(&later.id, later.deletion)),
+                    problem: format!("volume {} has another record", later.id),
+                });
+            }
+            duplicate
+        });
     }
 
     fn load_part(&self, names: &[String]) -> Result<Contents, Error> {
         let mut contents = Contents::default();
         for name in names {
             let path = || self.path_of(Area::Records, name);
-            let id = name
-                .strip_suffix(layout::RECORD_SUFFIX)
-                .and_then(|stem| VolumeId::parse(stem).ok());
-            match self.read_record(name, id.as_ref()) {
+            let (id, deletion) = name::parse(name).unzip();
+            match self.read_record(name, id.as_ref(), deletion.flatten()) {
                 Ok(record) => contents.records.push(record),
                 Err(Problem::TooNew(format)) => {
                     return Err(Error::TooNew {
@@ -219,7 +238,7 @@ impl Store {
         Ok(contents)
     }
 
-    fn read_record(&self, name: &str, id: Option<&VolumeId>) -> Result<Record, Problem> {
+    fn read_record(&self, name: &str, id: Option<&VolumeId>, deletion: Option<Deletion>) -> Result<Record, Problem> {
         let id = id.ok_or_else(|| Problem::Damaged("its name is not that of a record".to_owned()))?;
         let bytes = beneath::read_file(self.area(Area::Records), name)
             .map_err(|errno| Problem::Damaged(format!("it cannot be read: {}", errno.desc())))?;
@@ -227,16 +246,13 @@ impl Store {
         if record.id != *id {
             return Err(Problem::Damaged(format!("it speaks of volume {}", record.id)));
         }
-        Ok(record)
+        Ok(Record { deletion, ..record })
     }
 
-    /// Makes `record` durable, together with what was changed before in the directories `synced`:
-    /// that is durable before the record can be seen.
-    ///
-    /// On file systems that journal metadata in order, syncing the record's file is enough for
-    /// both (see [`filesystem::FilesystemId::journals_in_order`]).
+    /// Makes the record of a new volume durable, together with what was changed before in the
+    /// directories `synced`: that is durable before the record can be seen.
     pub fn commit(&self, record: &Record, synced: &[BorrowedFd<'_>]) -> Result<(), Error> {
-        let name = record_name(&record.id);
+        let name = name::format(&record.id, record.deletion);
         let path = self.path_of(Area::Records, &name);
         let bytes = record::encode(record).map_err(|error| Error::Damaged {
             path: path.clone(),
@@ -250,26 +266,50 @@ impl Store {
             directory: self.area(Area::Records),
             name: &name,
         };
-        let synced = if self.info.filesystem.journals_in_order() {
-            &[]
-        } else {
-            synced
-        };
-        durable::replace(temporary, place, &bytes, || synced.iter().try_for_each(fsync))
+        durable::replace(temporary, place, &bytes, || self.sync_all(synced))
             .map_err(|errno| Error::io("write the record", path, errno))
     }
 
-    /// Like [`Store::commit`], for a tombstone: on a full disk it uses the space that the ballast
-    /// keeps free, so that what makes space is never refused for want of it.
-    pub fn commit_deletion(&self, record: &Record) -> Result<(), Error> {
-        match self.commit(record, &[]) {
-            Err(error) if matches!(error.errno(), Some(libc::ENOSPC | libc::EDQUOT)) => {
-                // An absent ballast means that it was spent before: the retry then tells why.
-                let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
-                self.ballast_spent.store(true, Ordering::Relaxed);
-                self.commit(record, &[])
-            }
-            other => other,
+    /// Makes durable that the deletion of a volume is as far as `to` says, together with what was
+    /// changed before in the directories `synced`. One rename does it, so it needs no space to
+    /// speak of; where a full disk refuses even that, the ballast gives way.
+    pub fn commit_deletion(
+        &self,
+        record: &Record,
+        to: Option<Deletion>,
+        synced: &[BorrowedFd<'_>],
+    ) -> Result<(), Error> {
+        let (from, to) = (name::format(&record.id, record.deletion), name::format(&record.id, to));
+        let records = self.area(Area::Records);
+        let rename = || {
+            renameat2(
+                records,
+                from.as_str(),
+                records,
+                to.as_str(),
+                RenameFlags::RENAME_NOREPLACE,
+            )
+        };
+        self.sync_all(synced)
+            .and_then(|()| match rename() {
+                Err(Errno::ENOSPC | Errno::EDQUOT) => {
+                    // An absent ballast means that it was spent before: the retry then tells why.
+                    let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
+                    self.ballast_spent.store(true, Ordering::Relaxed);
+                    rename()
+                }
+                other => other,
+            })
+            .and_then(|()| fsync(records))
+            .map_err(|errno| Error::io("rename the record", self.path_of(Area::Records, &from), errno))
+    }
+
+    /// Syncs directories, where the file system does not keep the order of changes by itself (see
+    /// [`filesystem::FilesystemId::journals_in_order`]).
+    fn sync_all(&self, directories: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        match self.info.filesystem.journals_in_order() {
+            true => Ok(()),
+            false => directories.iter().try_for_each(fsync),
         }
     }
 
@@ -290,8 +330,8 @@ impl Store {
 
     /// Removes the record of a volume that is gone. It is not made durable: a record that comes
     /// back after a power cut is a tombstone, and purging it again does nothing.
-    pub fn forget(&self, id: &VolumeId) -> Result<(), Error> {
-        let name = record_name(id);
+    pub fn forget(&self, record: &Record) -> Result<(), Error> {
+        let name = name::format(&record.id, record.deletion);
         match unlinkat(self.area(Area::Records), name.as_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::io(
@@ -348,10 +388,6 @@ impl Store {
     pub fn list(&self, area: Area) -> Result<Vec<String>, Error> {
         beneath::list(self.area(area)).map_err(|errno| Error::io("list", self.path.join(area.path()), errno))
     }
-}
-
-fn record_name(id: &VolumeId) -> String {
-    format!("{id}{}", layout::RECORD_SUFFIX)
 }
 
 fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> {

@@ -1,4 +1,7 @@
 //! The record of one volume, as it stands on disk.
+//!
+//! The content never changes while a deletion goes its way: that is told by the file's name alone,
+//! which a rename changes in one durable step.
 
 use std::time::Duration;
 
@@ -6,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, Problem};
 use crate::volume::{
-    AccessMode, Attributes, Capability, Capacity, Claim, Deletion, MountOption, Record, ValueError, VolumeId,
-    VolumeName, VolumeSpec,
+    AccessMode, Attributes, Capability, Capacity, Claim, MountOption, Record, ValueError, VolumeId, VolumeName,
+    VolumeSpec,
 };
 
 /// The newest format of a record.
@@ -29,8 +32,6 @@ struct V1 {
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<ClaimV1>,
     created_at: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deletion: Option<DeletionV1>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,14 +58,6 @@ struct ClaimV1 {
     name: String,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeletionV1 {
-    deleted_at: u64,
-    purge_at: u64,
-    purging: bool,
-}
-
 /// The file's bytes.
 pub fn encode(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
     envelope::seal(FORMAT, &V1::from(record))
@@ -85,7 +78,7 @@ impl From<&Record> for V1 {
             spec,
             capacity,
             created_at,
-            deletion,
+            deletion: _,
         } = record;
         Self {
             id: id.to_string(),
@@ -101,11 +94,6 @@ impl From<&Record> for V1 {
                 name: claim.name.to_string(),
             }),
             created_at: *created_at,
-            deletion: deletion.map(|deletion| DeletionV1 {
-                deleted_at: deletion.deleted_at,
-                purge_at: deletion.purge_at,
-                purging: deletion.purging,
-            }),
         }
     }
 }
@@ -136,11 +124,7 @@ impl TryFrom<V1> for Record {
             },
             capacity: Capacity::new(v1.capacity_bytes)?,
             created_at: v1.created_at,
-            deletion: v1.deletion.map(|deletion| Deletion {
-                deleted_at: deletion.deleted_at,
-                purge_at: deletion.purge_at,
-                purging: deletion.purging,
-            }),
+            deletion: None,
         })
     }
 }
