@@ -102,7 +102,9 @@ impl Pool {
         let source = data.directory.as_fd();
         match self.mounter.inspect(target)? {
             Occupant::Nothing => self.mounter.make_target(target)?,
-            Occupant::EmptyDirectory => {}
+            Occupant::Directory if self.mounter.is_empty(target)? => {}
+            // What is in it would be hidden, and then keep the target from being removed.
+            Occupant::Directory => return Err(foreign(target, "a directory with files of its own")),
             Occupant::Foreign(what) => return Err(foreign(target, what)),
             Occupant::Mount(mounted) => {
                 let different = if mounted.directory != data.identity {
@@ -149,26 +151,27 @@ impl Engine {
     pub fn unstage(&self, id: &str, staging: &TargetPath) -> Result<(), Error> {
         let pool = self.pool().ok();
         let _key = pool.as_ref().map(|pool| pool.keys.lock(id)).transpose()?;
-        self.unmount_all(pool.as_deref(), id, staging)
+        self.unmount_all(pool.as_deref(), id, staging).map(drop)
     }
 
     /// Takes the volume off a pod's target path and removes the target.
     pub fn unpublish(&self, id: &str, target: &TargetPath) -> Result<(), Error> {
         let pool = self.pool().ok();
         let _key = pool.as_ref().map(|pool| pool.keys.lock(id)).transpose()?;
-        self.unmount_all(pool.as_deref(), id, target)?;
-        match self.mounter().inspect(target)? {
+        match self.unmount_all(pool.as_deref(), id, target)? {
             Occupant::Nothing => Ok(()),
             Occupant::Foreign(what) => Err(foreign(target, what)),
-            Occupant::EmptyDirectory | Occupant::Mount(_) => Ok(self.mounter().remove_target(target)?),
+            Occupant::Directory | Occupant::Mount(_) => Ok(self.mounter().remove_target(target)?),
         }
     }
 
-    /// Works without the pool too: a pod must be able to end while its disk is away.
-    fn unmount_all(&self, pool: Option<&Pool>, id: &str, target: &TargetPath) -> Result<(), Error> {
+    /// Returns what is at the target when nothing is mounted there any more. Works without the pool
+    /// too: a pod must be able to end while its disk is away.
+    fn unmount_all(&self, pool: Option<&Pool>, id: &str, target: &TargetPath) -> Result<Occupant, Error> {
         for _ in 0..MOST_STACKED {
-            let Occupant::Mount(mounted) = self.mounter().inspect(target)? else {
-                return Ok(());
+            let mounted = match self.mounter().inspect(target)? {
+                Occupant::Mount(mounted) => mounted,
+                other => return Ok(other),
             };
             let data = pool.and_then(|pool| pool.data(pool.find(id).ok()?.as_ref()).ok());
             let ours = match data {
