@@ -144,10 +144,10 @@ impl Tree<'_> {
     fn lift_protection(&self, parent: BorrowedFd<'_>, name: &CStr, kind: Option<Type>) {
         let _ = unprotect(parent);
         // Opening a device or a fifo could have effects; they cannot carry the flags anyway.
-        if matches!(kind, Some(Type::File | Type::Directory)) {
-            if let Ok(fd) = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-                let _ = unprotect(&fd);
-            }
+        if matches!(kind, Some(Type::File | Type::Directory))
+            && let Ok(fd) = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)
+        {
+            let _ = unprotect(&fd);
         }
     }
 

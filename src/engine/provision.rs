@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use tracing::info;
 
 use super::error::{Error, Kind};
 use super::pool::{Pool, now};
@@ -47,6 +48,8 @@ impl Pool {
         }
         reservation.commit(record.clone(), 0);
         self.settle(&record)?;
+        let claim = record.spec.claim.as_ref().map(tracing::field::display);
+        info!(volume = %record.id, claim, bytes = record.capacity.bytes(), "volume made");
         Ok(record)
     }
 
@@ -96,6 +99,7 @@ impl Pool {
         let settled = self.settle(&tombstone);
         self.registry().put(tombstone, None);
         self.trash_bell.notify_all();
+        info!(volume = %id, ?deletion, "volume deleted");
         Ok(settled?)
     }
 
@@ -153,6 +157,7 @@ impl Pool {
         }
         reservation.commit(record.clone(), used);
         self.settle(&record)?;
+        info!(volume = id, "volume brought back");
         Ok(record)
     }
 }

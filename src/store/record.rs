@@ -44,6 +44,7 @@ struct CapabilityV1 {
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the names are CSI's, and on disk")]
 enum ModeV1 {
     SingleNodeWriter,
     SingleNodeReaderOnly,
