@@ -1,6 +1,6 @@
 //! The real thing: bind mounts made with the mount API of Linux 5.12.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ const MOUNT_TABLE: &str = "the mount table";
 #[derive(Debug)]
 pub struct LinuxMounter {
     kubelet_dir: PathBuf,
+    /// Where the directory really is, which the mount table tells: its path may lead through
+    /// symbolic links.
+    resolved: PathBuf,
     kubelet: OwnedFd,
     table: MountTable,
 }
@@ -42,6 +45,7 @@ impl LinuxMounter {
         let fd = nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno))?;
         Ok(Self {
             kubelet_dir: path.to_owned(),
+            resolved: resolve(&fd)?,
             kubelet: fd,
             table: MountTable::default(),
         })
@@ -57,6 +61,14 @@ impl LinuxMounter {
     fn open(&self, target: &TargetPath) -> Result<OwnedFd, Errno> {
         let parent = target.open_parent(&self.kubelet)?;
         beneath::open_across_mounts(&parent, target.name(), OFlag::O_PATH)
+    }
+
+    /// A path of the mount table as the kubelet writes it.
+    fn as_kubelet_writes(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.resolved) {
+            Ok(relative) => self.kubelet_dir.join(relative),
+            Err(_) => path.to_owned(),
+        }
     }
 }
 
@@ -140,6 +152,8 @@ impl Mounter for LinuxMounter {
             match option {
                 MountOption::Sync | MountOption::DirSync => continue,
                 MountOption::NoAtime => shown.retain(|have| *have != MountOption::RelAtime),
+                // Asked for together, noatime wins (see `attributes`).
+                MountOption::RelAtime if options.contains(&MountOption::NoAtime) => continue,
                 MountOption::RelAtime => shown.retain(|have| *have != MountOption::NoAtime),
                 _ => {}
             }
@@ -151,8 +165,7 @@ impl Mounter for LinuxMounter {
     }
 
     fn mounts_of(&self, directory: BorrowedFd<'_>) -> Result<Vec<Sighting>, Error> {
-        let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        let path = std::fs::read_link(&link).map_err(|error| Error::io("resolve", &link, error))?;
+        let path = resolve(directory)?;
         let home = stat(directory)
             .map_err(|error| Error::io("examine", &path, error))?
             .mount_id;
@@ -169,7 +182,7 @@ impl Mounter for LinuxMounter {
             .iter()
             .filter(|mount| mount.device == device && mount.root.starts_with(&inside))
             .map(|mount| Sighting {
-                path: mount.mount_point.clone(),
+                path: self.as_kubelet_writes(&mount.mount_point),
                 whole: mount.root == inside,
             })
             .collect())
@@ -191,6 +204,12 @@ impl Mounter for LinuxMounter {
             .find(|mount| mount.short_id == id)
             .map(|mount| mount.root.clone()))
     }
+}
+
+/// The path at which `fd` is in this namespace, without symbolic links.
+fn resolve(fd: impl AsFd) -> Result<PathBuf, Error> {
+    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    std::fs::read_link(&link).map_err(|error| Error::io("resolve", &link, error))
 }
 
 /// Where `path`, which is on `mount`, lies in the file system itself.

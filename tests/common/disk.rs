@@ -42,13 +42,18 @@ pub struct Disk {
 impl Disk {
     /// Makes `directory/name.img` of `mib` MiB, sparse, with a new file system.
     pub fn make(directory: &Path, name: &str, filesystem: Filesystem, mib: u64) -> Self {
+        Self::make_with(directory, name, filesystem, mib, &[])
+    }
+
+    /// Like [`Disk::make`], with further flags for mkfs.
+    pub fn make_with(directory: &Path, name: &str, filesystem: Filesystem, mib: u64, further: &[&str]) -> Self {
         let image = directory.join(format!("{name}.img"));
         let file = std::fs::File::create(&image).expect("image");
         file.set_len(mib << 20).expect("size");
         let [program, flags @ ..] = filesystem.mkfs() else {
             unreachable!("every file system names its mkfs");
         };
-        run(Command::new(program).args(flags).arg(&image));
+        run(Command::new(program).args(flags).args(further).arg(&image));
         Self { image }
     }
 
@@ -69,6 +74,11 @@ pub fn unmount(path: &Path) {
     run(Command::new("umount").arg(path));
 }
 
+/// Takes `path` out of the mount table, whoever still uses what is mounted there.
+pub fn unmount_lazily(path: &Path) {
+    run(Command::new("umount").arg("--lazy").arg(path));
+}
+
 /// Runs a command that must succeed.
 pub fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -82,7 +92,23 @@ pub fn run(command: &mut Command) {
 
 /// How often something is mounted at `path` in this namespace.
 pub fn mount_depth(path: &Path) -> usize {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    mount_lines("self", path).len()
+}
+
+/// The lines about `path` in the mountinfo of a process.
+pub fn mount_lines(pid: &str, path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("mountinfo");
     let path = path.to_str().expect("plain path");
-    text.lines().filter(|line| line.split(' ').nth(4) == Some(path)).count()
+    let about = |line: &&str| line.split(' ').nth(4) == Some(path);
+    text.lines().filter(about).map(str::to_owned).collect()
+}
+
+/// The options of the only mount at `path` that are its own, not the file system's.
+pub fn mount_options(path: &Path) -> Vec<String> {
+    let lines = mount_lines("self", path);
+    let [line] = lines.as_slice() else {
+        panic!("{} mounts at {}", lines.len(), path.display());
+    };
+    let options = line.split(' ').nth(5).expect("mountinfo has options");
+    options.split(',').map(str::to_owned).collect()
 }
