@@ -79,7 +79,8 @@ async fn storm(
 
 #[test]
 fn privileged_a_multi_writer_volume_is_at_two_targets() {
-    on_every_filesystem("privileged_a_multi_writer_volume_is_at_two_targets", async |node| {
+    let name = "privileged_a_multi_writer_volume_is_at_two_targets";
+    on_every_filesystem(name, async |node| {
         let agent = node.agent().await;
         let clients = agent.clients().await;
         let mode = Some(capability(Mode::SingleNodeMultiWriter));
@@ -172,7 +173,8 @@ fn privileged_a_read_only_target_refuses_writes_while_staging_takes_them() {
 
 #[test]
 fn privileged_every_mount_option_is_what_the_kernel_shows() {
-    on_every_filesystem("privileged_every_mount_option_is_what_the_kernel_shows", async |node| {
+    let name = "privileged_every_mount_option_is_what_the_kernel_shows";
+    on_every_filesystem(name, async |node| {
         let agent = node.agent().await;
         let clients = agent.clients().await;
         let volume = clients.publish_new(&agent, "options").await;
@@ -257,7 +259,8 @@ fn privileged_noexec_refuses_programs_and_devices_never_open() {
 
 #[test]
 fn privileged_a_target_that_is_taken_is_refused_and_stays() {
-    on_every_filesystem("privileged_a_target_that_is_taken_is_refused_and_stays", async |node| {
+    let name = "privileged_a_target_that_is_taken_is_refused_and_stays";
+    on_every_filesystem(name, async |node| {
         let agent = node.agent().await;
         let clients = agent.clients().await;
         let volume = clients.publish_new(&agent, "first").await;
@@ -304,7 +307,8 @@ fn privileged_a_target_that_is_taken_is_refused_and_stays() {
 
 #[test]
 fn privileged_publish_needs_the_volume_staged() {
-    on_every_filesystem("privileged_publish_needs_the_volume_staged", async |node| {
+    let name = "privileged_publish_needs_the_volume_staged";
+    on_every_filesystem(name, async |node| {
         let agent = node.agent().await;
         let clients = agent.clients().await;
         let volume = clients.publish_new(&agent, "first").await;

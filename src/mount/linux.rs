@@ -1,6 +1,8 @@
 //! The real thing: bind mounts made with the mount API of Linux 5.12.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -202,8 +204,15 @@ impl Mounter for LinuxMounter {
         Ok(mounts
             .iter()
             .find(|mount| mount.short_id == id)
-            .map(|mount| mount.root.clone()))
+            .map(|mount| without_deleted(&mount.root)))
     }
+}
+
+/// The path that a directory had: the kernel marks one that was removed while it is mounted.
+fn without_deleted(root: &Path) -> PathBuf {
+    let bytes = root.as_os_str().as_bytes();
+    let path = bytes.strip_suffix(b"//deleted").unwrap_or(bytes);
+    PathBuf::from(OsStr::from_bytes(path))
 }
 
 /// The path at which `fd` is in this namespace, without symbolic links.
