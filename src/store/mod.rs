@@ -26,7 +26,7 @@ pub use init::init;
 pub use pool_file::PoolInfo;
 
 use crate::sys::stat::{Identity, stat};
-use crate::sys::{beneath, filesystem};
+use crate::sys::{beneath, filesystem, inode_flags};
 use crate::volume::{Record, VolumeId};
 use durable::Place;
 use envelope::Problem;
@@ -257,15 +257,24 @@ impl Store {
 
     /// Moves a volume's directory from one area to another. Fails with `ENOENT` if it is not in
     /// the first and with `EEXIST` if something of its name is in the second.
+    ///
+    /// The immutable and append-only flags, which a pod may have set on the root of its volume,
+    /// do not survive the move.
     pub fn relocate(&self, id: &VolumeId, from: Area, to: Area) -> Result<(), Error> {
-        renameat2(
-            self.area(from),
-            id.as_str(),
-            self.area(to),
-            id.as_str(),
-            RenameFlags::RENAME_NOREPLACE,
-        )
-        .map_err(|errno| Error::io("move", self.path_of(from, id.as_str()), errno))
+        let name = id.as_str();
+        let rename = || {
+            let (from, to) = (self.area(from), self.area(to));
+            renameat2(from, name, to, name, RenameFlags::RENAME_NOREPLACE)
+        };
+        let moved = match rename() {
+            Err(Errno::EPERM) => {
+                // If that does not work, the second try tells why.
+                let _ = beneath::open_directory(self.area(from), name).map(inode_flags::unprotect);
+                rename()
+            }
+            other => other,
+        };
+        moved.map_err(|errno| Error::io("move", self.path_of(from, name), errno))
     }
 
     /// Removes the directory `name` from an area if it is empty. Returns whether it is gone.

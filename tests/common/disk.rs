@@ -103,6 +103,16 @@ pub fn mount_lines(pid: &str, path: &Path) -> Vec<String> {
     text.lines().filter(about).map(str::to_owned).collect()
 }
 
+/// The mount points beneath `path`, those that were mounted last first.
+pub fn mounts_beneath(path: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let points = text.lines().rev().filter_map(|line| line.split(' ').nth(4));
+    points
+        .map(PathBuf::from)
+        .filter(|point| point.starts_with(path))
+        .collect()
+}
+
 /// The options of the only mount at `path` that are its own, not the file system's.
 pub fn mount_options(path: &Path) -> Vec<String> {
     let lines = mount_lines("self", path);

@@ -78,10 +78,8 @@ impl Drop for Node {
             let log = std::fs::read_to_string(self.home().join("agent.log"));
             eprintln!("the agents' log:\n{}", log.unwrap_or_default());
         }
-        let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let points = text.lines().filter_map(|line| line.split(' ').nth(4));
-        for point in points.map(Path::new).filter(|point| point.starts_with(self.home())) {
-            let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
+        for point in super::disk::mounts_beneath(self.home()) {
+            let _ = nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH);
         }
     }
 }
