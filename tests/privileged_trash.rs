@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::disk::{run, unmount};
-use common::{Clients, Node, eventually, on_every_filesystem, refused};
+use common::{Clients, Node, at_once_on_every_filesystem, eventually, on_every_filesystem, refused};
 use tonic::Code;
 
 const CLAIM: [(&str, &str); 2] = [
@@ -82,7 +82,7 @@ fn mysql_again() -> berth::proto::csi::CreateVolumeRequest {
 #[test]
 fn privileged_the_trash_keeps_time_across_a_restart() {
     let name = "privileged_the_trash_keeps_time_across_a_restart";
-    on_every_filesystem(name, async |node| {
+    at_once_on_every_filesystem(name, async |node| {
         let agent = node.agent().await;
         let clients = agent.clients().await;
         let id = kept_for(&clients, "2s").await;

@@ -40,9 +40,10 @@ pub struct Condition {
 impl From<&store::Error> for Problem {
     fn from(error: &store::Error) -> Self {
         let reason = match error {
-            store::Error::NotAPool { .. } | store::Error::WrongFilesystem { .. } | store::Error::Replaced { .. } => {
-                "PoolWrongDisk"
-            }
+            store::Error::NotAPool { .. }
+            | store::Error::NotEmpty { .. }
+            | store::Error::WrongFilesystem { .. }
+            | store::Error::Replaced { .. } => "PoolWrongDisk",
             store::Error::TooNew { .. } => "PoolTooNew",
             store::Error::Locked { .. } => "PoolLocked",
             store::Error::Damaged { .. } => "PoolDamaged",

@@ -122,3 +122,14 @@ pub fn mount_options(path: &Path) -> Vec<String> {
     let options = line.split(' ').nth(5).expect("mountinfo has options");
     options.split(',').map(str::to_owned).collect()
 }
+
+/// Everything beneath `path` on its file system, with what a change would change.
+pub fn tree(path: &Path) -> String {
+    let output = Command::new("find")
+        .arg(path)
+        .args(["-xdev", "-printf", "%P %y %m %s %C@ %l\n"])
+        .output()
+        .expect("find");
+    assert!(output.status.success(), "find {}", path.display());
+    String::from_utf8(output.stdout).expect("plain names")
+}

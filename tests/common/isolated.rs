@@ -58,6 +58,14 @@ pub fn on_every_filesystem(name: &str, body: impl AsyncFn(Node)) {
     on_filesystems(name, &Filesystem::ALL, body);
 }
 
+/// Like [`on_every_filesystem`], at the same time on each, for tests that mostly wait.
+pub fn at_once_on_every_filesystem(name: &str, body: impl AsyncFn(Node)) {
+    isolated(name, async {
+        let [first, second, third] = Filesystem::ALL.map(|filesystem| body(Node::new(filesystem)));
+        tokio::join!(first, second, third);
+    });
+}
+
 /// Like [`on_every_filesystem`], for what only some of them can do.
 pub fn on_filesystems(name: &str, filesystems: &[Filesystem], body: impl AsyncFn(Node)) {
     isolated(name, async {

@@ -16,6 +16,6 @@ pub use self::{
     agent::{Agent, Clients},
     calls::{Published, eventually, refused},
     disk::{Disk, Filesystem},
-    isolated::{isolated, on_every_filesystem, on_filesystems},
+    isolated::{at_once_on_every_filesystem, isolated, on_every_filesystem, on_filesystems},
     node::Node,
 };

@@ -76,7 +76,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.home().join("agent.log"));
-            eprintln!("the agents' log:\n{}", log.unwrap_or_default());
+            eprintln!("the agents' log on {:?}:\n{}", self.filesystem, log.unwrap_or_default());
         }
         for point in super::disk::mounts_beneath(self.home()) {
             let _ = nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH);
