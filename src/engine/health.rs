@@ -162,12 +162,17 @@ impl Pool {
                 return vec![problem.condition()];
             }
         };
+        let read_only = match self.store.check_writable() {
+            Err(error) if error.errno() == Some(Errno::EROFS as i32) => true,
+            Err(error) => return vec![Problem::from(&error).condition()],
+            Ok(()) => space.read_only,
+        };
         let mut found = Vec::new();
-        if space.read_only {
+        if read_only {
             found.push(Condition {
                 severity: Severity::Degraded,
                 reason: "PoolReadOnly",
-                message: format!("the file system of {path} is mounted read-only"),
+                message: format!("the file system of {path} is read-only"),
                 advice: "Look at the kernel's log for disk errors, then mount it read-write again.",
             });
         }

@@ -161,6 +161,15 @@ impl Store {
         }
     }
 
+    /// Checks that files can be opened for writing; nothing is written. A file system that the
+    /// kernel made read-only after an error, or shut down, may show it in no other way (ext4 since
+    /// Linux 6.15).
+    pub fn check_writable(&self) -> Result<(), Error> {
+        beneath::open(self.root(), layout::LOCK, OFlag::O_WRONLY)
+            .map(drop)
+            .map_err(|errno| Error::io("write to", self.path.join(layout::LOCK), errno))
+    }
+
     /// Reads every record.
     ///
     /// A record that cannot be read is reported in the contents; a record of a newer format is an
@@ -334,7 +343,8 @@ fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> 
 
 fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<Flock<OwnedFd>, Error> {
     let file = path.join(layout::LOCK);
-    let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    // A descriptor for writing would keep the disk from being remounted read-only.
+    let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let fd = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
         .map_err(|errno| Error::io("open", &file, errno))?;
     Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {

@@ -127,6 +127,17 @@ impl Clients {
         answer.expect("Diagnose answers").into_inner().findings
     }
 
+    /// The reasons that NodeGetStorageHealth gives.
+    pub async fn storage_reasons(&self) -> Vec<String> {
+        let request = csi::NodeGetStorageHealthRequest::default();
+        let answer = self.node.clone().node_get_storage_health(request).await;
+        let found = answer
+            .expect("NodeGetStorageHealth answers")
+            .into_inner()
+            .backend_health;
+        found.into_iter().map(|health| health.reason).collect()
+    }
+
     /// Creates, stages and publishes a volume for a pod of the same name.
     pub async fn publish_new(&self, agent: &Agent, name: &str) -> Published {
         self.publish_new_from(agent, requests::create(name, MIB)).await

@@ -64,6 +64,17 @@ impl Node {
         Agent::start_with(self.home(), &self.pool(), flags).await
     }
 
+    /// The name of the loop device that the pool is on.
+    pub fn device(&self) -> String {
+        let lines = super::disk::mount_lines("self", &self.pool());
+        let line = lines.last().expect("the pool is mounted");
+        let source = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').nth(1));
+        source
+            .and_then(|source| source.strip_prefix("/dev/"))
+            .expect("a device")
+            .to_owned()
+    }
+
     /// Another home with a kubelet's directory, for a second agent on this node.
     pub fn second_home(&self) -> PathBuf {
         self.home().join("second")
