@@ -97,11 +97,10 @@ impl Engine {
         Ok(own.into_iter().chain(pool.storage_health()).collect())
     }
 
-    /// The volumes with which something is wrong, by ID.
-    pub fn unhealthy_volumes(&self) -> BTreeMap<String, Vec<Condition>> {
-        let Ok(pool) = self.pool() else {
-            return BTreeMap::new();
-        };
+    /// The volumes with which something is wrong, by ID. Without a pool nobody can tell which
+    /// volumes there are, and none at all would be the wrong answer.
+    pub fn unhealthy_volumes(&self) -> Result<BTreeMap<String, Vec<Condition>>, Error> {
+        let pool = self.pool()?;
         let shared = pool.storage_health();
         let records: Vec<_> = pool.registry().after(None).cloned().collect();
         let quarantined = pool
@@ -111,11 +110,11 @@ impl Engine {
             .iter()
             .filter(|record| record.deletion.is_none())
             .map(|record| (record.id.to_string(), pool.data_health(record)));
-        quarantined
+        Ok(quarantined
             .chain(active)
             .map(|(id, own)| (id, own.into_iter().chain(shared.iter().cloned()).collect::<Vec<_>>()))
             .filter(|(_, conditions)| !conditions.is_empty())
-            .collect()
+            .collect())
     }
 
     /// Everything that is wrong with the pool and its volumes, with what each is about.

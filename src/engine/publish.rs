@@ -104,6 +104,7 @@ impl Pool {
             Occupant::Nothing => self.mounter.make_target(target)?,
             Occupant::EmptyDirectory => {}
             Occupant::Foreign(what) => return Err(foreign(target, what)),
+            Occupant::DeadMount => return Err(foreign(target, "a mount whose file system does not answer any more")),
             Occupant::Mount(mounted) => {
                 let different = if mounted.directory != data.identity {
                     "something else is mounted there"
@@ -160,21 +161,26 @@ impl Engine {
         match self.mounter().inspect(target)? {
             Occupant::Nothing => Ok(()),
             Occupant::Foreign(what) => Err(foreign(target, what)),
-            Occupant::EmptyDirectory | Occupant::Mount(_) => Ok(self.mounter().remove_target(target)?),
+            Occupant::EmptyDirectory | Occupant::Mount(_) | Occupant::DeadMount => {
+                Ok(self.mounter().remove_target(target)?)
+            }
         }
     }
 
     /// Works without the pool too: a pod must be able to end while its disk is away.
     fn unmount_all(&self, pool: Option<&Pool>, id: &str, target: &TargetPath) -> Result<(), Error> {
         for _ in 0..MOST_STACKED {
-            let Occupant::Mount(mounted) = self.mounter().inspect(target)? else {
-                return Ok(());
+            let mounted = match self.mounter().inspect(target)? {
+                Occupant::Mount(mounted) => Some(mounted.directory),
+                Occupant::DeadMount => None,
+                _ => return Ok(()),
             };
             let data = pool.and_then(|pool| pool.data(pool.find(id).ok()?.as_ref()).ok());
-            let ours = match data {
-                Some(data) => mounted.directory == data.identity,
-                // The volume is not known: the name of the directory that is mounted tells.
-                None => {
+            let ours = match (mounted, data) {
+                (Some(mounted), Some(data)) if mounted == data.identity => true,
+                // The volume is not known, its disk has failed, or is another device since it came
+                // back: the name of the directory that is mounted tells.
+                _ => {
                     let root = self.mounter().root_of(target)?;
                     root.is_some_and(|root| root.file_name() == Some(OsStr::new(id)))
                 }

@@ -17,7 +17,7 @@ use super::table::MountTable;
 use super::{Error, KubeletDir, Mounted, Mounter, Occupant, Sighting, TargetPath};
 use crate::sys::beneath;
 use crate::sys::mount::{self as api, Attributes};
-use crate::sys::mount_table::MountInfo;
+use crate::sys::mount_table::{MountInfo, mount_of};
 use crate::sys::stat::stat;
 use crate::volume::MountOption;
 
@@ -65,6 +65,12 @@ impl LinuxMounter {
         beneath::open_across_mounts(&parent, target.name(), OFlag::O_PATH)
     }
 
+    /// Whether `fd`, which is `target`, is on another mount than the directory it is in.
+    fn is_mount(&self, target: &TargetPath, fd: &OwnedFd) -> bool {
+        let parent = target.open_parent(&self.kubelet).ok().and_then(|fd| mount_of(fd).ok());
+        parent.is_some() && parent != mount_of(fd).ok()
+    }
+
     /// A path of the mount table as the kubelet writes it.
     fn as_kubelet_writes(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(&self.resolved) {
@@ -82,7 +88,10 @@ impl Mounter for LinuxMounter {
             Err(Errno::ENOTDIR) => return Ok(Occupant::Foreign("a path through something that is no directory")),
             other => other.map_err(|errno| Error::io("open", target.path(), errno))?,
         };
-        let status = stat(&fd).map_err(|error| Error::io("examine", target.path(), error))?;
+        let status = match stat(&fd) {
+            Err(_) if self.is_mount(target, &fd) => return Ok(Occupant::DeadMount),
+            other => other.map_err(|error| Error::io("examine", target.path(), error))?,
+        };
         if status.mount_root {
             let vfs = fstatvfs(&fd).map_err(|errno| Error::io("examine the mount at", target.path(), errno))?;
             return Ok(Occupant::Mount(Mounted {
@@ -194,9 +203,7 @@ impl Mounter for LinuxMounter {
         let fd = self
             .open(target)
             .map_err(|errno| Error::io("open", target.path(), errno))?;
-        let id = stat(&fd)
-            .map_err(|error| Error::io("examine", target.path(), error))?
-            .mount_id;
+        let id = mount_of(&fd).map_err(|error| Error::io("examine", target.path(), error))?;
         let mounts = self
             .table
             .current()

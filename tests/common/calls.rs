@@ -138,6 +138,57 @@ impl Clients {
         found.into_iter().map(|health| health.reason).collect()
     }
 
+    /// The reasons that ControllerGetVolumeHealth gives.
+    pub async fn controller_reasons(&self, id: &str) -> Result<Vec<String>, Status> {
+        let request = csi::ControllerGetVolumeHealthRequest {
+            volume_id: id.to_owned(),
+            ..csi::ControllerGetVolumeHealthRequest::default()
+        };
+        let answer = self.controller.clone().controller_get_volume_health(request).await?;
+        Ok(reasons(answer.into_inner().volume_health.expect("the volume's health")))
+    }
+
+    /// The reasons that NodeGetVolumeHealth gives.
+    pub async fn node_reasons(&self, id: &str) -> Result<Vec<String>, Status> {
+        let request = csi::NodeGetVolumeHealthRequest {
+            volume_id: id.to_owned(),
+            ..csi::NodeGetVolumeHealthRequest::default()
+        };
+        let answer = self.node.clone().node_get_volume_health(request).await?;
+        Ok(reasons(answer.into_inner().volume_health.expect("the volume's health")))
+    }
+
+    /// What ControllerListVolumeHealth tells, with at most `most` volumes to a page.
+    pub async fn ailing(&self, most: i32) -> Result<Vec<(String, Vec<String>)>, Status> {
+        let mut found = Vec::new();
+        let mut request = csi::ControllerListVolumeHealthRequest {
+            max_entries: most,
+            ..csi::ControllerListVolumeHealthRequest::default()
+        };
+        loop {
+            let answer = self
+                .controller
+                .clone()
+                .controller_list_volume_health(request.clone())
+                .await?;
+            let page = answer.into_inner();
+            assert!(
+                most == 0 || page.entries.len() <= most as usize,
+                "a page of {}",
+                page.entries.len()
+            );
+            found.extend(
+                page.entries
+                    .into_iter()
+                    .map(|health| (health.volume_id.clone(), reasons(health))),
+            );
+            if page.next_token.is_empty() {
+                return Ok(found);
+            }
+            request.starting_token = page.next_token;
+        }
+    }
+
     /// Creates, stages and publishes a volume for a pod of the same name.
     pub async fn publish_new(&self, agent: &Agent, name: &str) -> Published {
         self.publish_new_from(agent, requests::create(name, MIB)).await
@@ -157,6 +208,10 @@ impl Clients {
         self.publish_from(request).await.expect("publish");
         published
     }
+}
+
+fn reasons(health: csi::VolumeHealth) -> Vec<String> {
+    health.health_statuses.into_iter().map(|entry| entry.reason).collect()
 }
 
 /// Asserts that a call was refused with `code` and that its message holds `words`.

@@ -57,6 +57,20 @@ impl Disk {
         Self { image }
     }
 
+    /// Mounts it at `path` from a loop device of its own, as a disk that was plugged in again.
+    pub fn mount_anew(&self, path: &Path, options: &str) {
+        let output = Command::new("losetup")
+            .args(["--find", "--show"])
+            .arg(&self.image)
+            .output();
+        let device = String::from_utf8(output.expect("losetup").stdout).expect("a device");
+        let mut mount = Command::new("mount");
+        mount.args(["-o", options, device.trim()]).arg(path);
+        run(&mut mount);
+        // From now on the loop device goes with the last mount.
+        run(Command::new("losetup").args(["--detach", device.trim()]));
+    }
+
     /// Mounts it at `path`, which is made if need be.
     pub fn mount(&self, path: &Path, options: &str) {
         std::fs::create_dir_all(path).expect("mount point");
@@ -77,6 +91,13 @@ pub fn unmount(path: &Path) {
 /// Takes `path` out of the mount table, whoever still uses what is mounted there.
 pub fn unmount_lazily(path: &Path) {
     run(Command::new("umount").arg("--lazy").arg(path));
+}
+
+/// Ends the file system mounted at `path` as a power cut does (XFS and ext4): nothing that was not
+/// synced gets to the disk, but for the journal if `flush` says so, and every call fails from here.
+pub fn shut_down(path: &Path, flush: bool) {
+    let command = if flush { "shutdown -f" } else { "shutdown" };
+    run(Command::new("xfs_io").args(["-x", "-c", command]).arg(path));
 }
 
 /// Runs a command that must succeed.
