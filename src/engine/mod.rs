@@ -35,7 +35,7 @@ pub use pool::{Pool, Stray};
 pub struct Settings {
     /// The pool's directory.
     pub pool: PathBuf,
-    /// Whether to make a new pool if the directory is empty.
+    /// Whether to make a new pool if the directory is empty at the start.
     pub init_pool: bool,
     /// How much may be promised.
     pub policy: Policy,
@@ -71,7 +71,7 @@ impl Engine {
                 message: "the pool has not been opened yet".to_owned(),
             })),
         };
-        engine.look_after_pool();
+        engine.look(true);
         engine
     }
 
@@ -93,14 +93,21 @@ impl Engine {
     }
 
     /// Lets go of a pool whose disk went away, and opens one that came back.
+    ///
+    /// A new pool is never made here: an empty directory is now more likely the mount point of a
+    /// disk that went away than the place for a first pool.
     pub fn look_after_pool(&self) {
+        self.look(false);
+    }
+
+    fn look(&self, may_init: bool) {
         let before = self.pool_or_problem();
         let after = match &before {
             Ok(pool) => match pool.store().verify() {
                 Err(error @ store::Error::Replaced { .. }) => Err(Problem::from(&error)),
                 _ => return,
             },
-            Err(_) => self.open().map(Arc::new).map_err(|error| Problem::from(&error)),
+            Err(_) => self.open(may_init).map(Arc::new).map_err(|error| Problem::from(&error)),
         };
         match (&before, &after) {
             (Err(old), Err(new)) if old == new => return,
@@ -110,7 +117,7 @@ impl Engine {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = after;
     }
 
-    fn open(&self) -> Result<Pool, store::Error> {
+    fn open(&self, may_init: bool) -> Result<Pool, store::Error> {
         let open = || {
             Pool::open(
                 &self.settings.pool,
@@ -120,7 +127,7 @@ impl Engine {
             )
         };
         match open() {
-            Err(store::Error::NotAPool { .. }) if self.settings.init_pool => {
+            Err(store::Error::NotAPool { .. }) if may_init && self.settings.init_pool => {
                 let info = store::init(&self.settings.pool)?;
                 info!(pool = %self.settings.pool.display(), uuid = %info.uuid, "new pool made");
                 open()

@@ -81,7 +81,11 @@ impl Pool {
     fn recover(&mut self, records: Vec<Record>) -> Result<(), store::Error> {
         let known: HashSet<VolumeId> = records.iter().map(|record| record.id.clone()).collect();
         for record in &records {
-            self.settle(record)?;
+            // One volume that cannot be helped now must not keep the others from being served.
+            // What is to be done with it next takes the same step again, and tells why it fails.
+            if let Err(error) = self.settle(record) {
+                warn!(volume = %record.id, %error, "volume not brought into order");
+            }
         }
         for area in [Area::Volumes, Area::Trash] {
             for name in self.store.list(area)? {

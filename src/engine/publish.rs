@@ -106,6 +106,7 @@ impl Pool {
             // What is in it would be hidden, and then keep the target from being removed.
             Occupant::Directory => return Err(foreign(target, "a directory with files of its own")),
             Occupant::Foreign(what) => return Err(foreign(target, what)),
+            Occupant::DeadMount => return Err(foreign(target, "a mount whose file system does not answer any more")),
             Occupant::Mount(mounted) => {
                 let different = if mounted.directory != data.identity {
                     "something else is mounted there"
@@ -161,7 +162,9 @@ impl Engine {
         match self.unmount_all(pool.as_deref(), id, target)? {
             Occupant::Nothing => Ok(()),
             Occupant::Foreign(what) => Err(foreign(target, what)),
-            Occupant::Directory | Occupant::Mount(_) => Ok(self.mounter().remove_target(target)?),
+            Occupant::Directory | Occupant::Mount(_) | Occupant::DeadMount => {
+                Ok(self.mounter().remove_target(target)?)
+            }
         }
     }
 
@@ -170,14 +173,16 @@ impl Engine {
     fn unmount_all(&self, pool: Option<&Pool>, id: &str, target: &TargetPath) -> Result<Occupant, Error> {
         for _ in 0..MOST_STACKED {
             let mounted = match self.mounter().inspect(target)? {
-                Occupant::Mount(mounted) => mounted,
+                Occupant::Mount(mounted) => Some(mounted.directory),
+                Occupant::DeadMount => None,
                 other => return Ok(other),
             };
             let data = pool.and_then(|pool| pool.data(pool.find(id).ok()?.as_ref()).ok());
-            let ours = match data {
-                Some(data) => mounted.directory == data.identity,
-                // The volume is not known: the name of the directory that is mounted tells.
-                None => {
+            let ours = match (mounted, data) {
+                (Some(mounted), Some(data)) if mounted == data.identity => true,
+                // The volume is not known, its disk has failed, or is another device since it came
+                // back: the name of the directory that is mounted tells.
+                _ => {
                     let root = self.mounter().root_of(target)?;
                     root.is_some_and(|root| root.file_name() == Some(OsStr::new(id)))
                 }

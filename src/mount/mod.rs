@@ -59,6 +59,8 @@ pub enum Occupant {
     Foreign(&'static str),
     /// The root of a mount.
     Mount(Mounted),
+    /// The root of a mount whose file system does not answer any more.
+    DeadMount,
 }
 
 /// A mount at a target path.

@@ -29,7 +29,7 @@ pub use init::init;
 pub use pool_file::PoolInfo;
 
 use crate::sys::stat::{Identity, stat, stat_path};
-use crate::sys::{beneath, filesystem};
+use crate::sys::{beneath, filesystem, inode_flags};
 use crate::volume::{Deletion, Record, VolumeId};
 use durable::Place;
 use envelope::Problem;
@@ -166,6 +166,15 @@ impl Store {
         } else {
             Err(replaced())
         }
+    }
+
+    /// Checks that files can be opened for writing; nothing is written. A file system that the
+    /// kernel made read-only after an error, or shut down, may show it in no other way (ext4 since
+    /// Linux 6.15).
+    pub fn check_writable(&self) -> Result<(), Error> {
+        beneath::open(self.root(), layout::LOCK, OFlag::O_WRONLY)
+            .map(drop)
+            .map_err(|errno| Error::io("write to", self.path.join(layout::LOCK), errno))
     }
 
     /// Reads every record.
@@ -344,15 +353,24 @@ impl Store {
 
     /// Moves a volume's directory from one area to another. Fails with `ENOENT` if it is not in
     /// the first and with `EEXIST` if something of its name is in the second.
+    ///
+    /// The immutable and append-only flags, which a pod may have set on the root of its volume,
+    /// do not survive the move.
     pub fn relocate(&self, id: &VolumeId, from: Area, to: Area) -> Result<(), Error> {
-        renameat2(
-            self.area(from),
-            id.as_str(),
-            self.area(to),
-            id.as_str(),
-            RenameFlags::RENAME_NOREPLACE,
-        )
-        .map_err(|errno| Error::io("move", self.path_of(from, id.as_str()), errno))
+        let name = id.as_str();
+        let rename = || {
+            let (from, to) = (self.area(from), self.area(to));
+            renameat2(from, name, to, name, RenameFlags::RENAME_NOREPLACE)
+        };
+        let moved = match rename() {
+            Err(Errno::EPERM) => {
+                // If that does not work, the second try tells why.
+                let _ = beneath::open_directory(self.area(from), name).map(inode_flags::unprotect);
+                rename()
+            }
+            other => other,
+        };
+        moved.map_err(|errno| Error::io("move", self.path_of(from, name), errno))
     }
 
     /// Removes the directory `name` from an area if it is empty. Returns whether it is gone.
@@ -408,7 +426,8 @@ fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> 
 
 fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<Flock<OwnedFd>, Error> {
     let file = path.join(layout::LOCK);
-    let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    // A descriptor for writing would keep the disk from being remounted read-only.
+    let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let fd = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
         .map_err(|errno| Error::io("open", &file, errno))?;
     Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
