@@ -5,12 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 
 pub mod agent;
+pub mod command;
 pub mod disk;
+pub mod http;
 pub mod isolated;
+pub mod random;
+pub mod raw;
 pub mod requests;
 
 #[allow(unused_imports, reason = "every test binary uses a part of it")]
 pub use agent::{Agent, Clients};
 #[allow(unused_imports, reason = "every test binary uses a part of it")]
 pub use disk::{Disk, Filesystem};
+#[allow(unused_imports, reason = "every test binary uses a part of it")]
 pub use isolated::isolated;
