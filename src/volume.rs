@@ -95,11 +95,15 @@ fn is_claim_name(name: &str) -> bool {
 
 /// Cuts a hostile string down to what fits in a message.
 pub fn shorten(text: &str) -> String {
-    const MOST: usize = 80;
-    if text.chars().count() <= MOST {
+    shorten_to(80, text)
+}
+
+/// Cuts a string down to `most` characters.
+pub fn shorten_to(most: usize, text: &str) -> String {
+    if text.chars().count() <= most {
         text.to_owned()
     } else {
-        text.chars().take(MOST).chain("…".chars()).collect()
+        text.chars().take(most).chain("…".chars()).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::info;
 use super::error::{Error, Kind};
 use super::pool::{Pool, now};
 use crate::store::layout::Area;
-use crate::volume::{CapacityRange, Deletion, Record, VolumeId, VolumeSpec};
+use crate::volume::{CapacityRange, Deletion, Record, VolumeId, VolumeSpec, shorten};
 
 impl Pool {
     /// Makes the volume that `spec` describes, or finds the one that an earlier call made.
@@ -126,7 +126,7 @@ impl Pool {
         let missing = || {
             Error::new(
                 Kind::NotFound,
-                format!("there is no deleted volume {id:?} in the trash"),
+                format!("there is no deleted volume {:?} in the trash", shorten(id)),
             )
         };
         let tombstone = self.registry().get(id).ok_or_else(missing)?;

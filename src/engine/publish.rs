@@ -10,7 +10,7 @@ use super::error::{Error, Kind};
 use super::pool::Pool;
 use crate::backend::{Data, Space};
 use crate::mount::{Occupant, Sighting, TargetPath};
-use crate::volume::{AccessMode, Capability, MountOption, Record};
+use crate::volume::{AccessMode, Capability, MountOption, Record, shorten};
 
 /// How many mounts are taken off one target before something is wrong.
 const MOST_STACKED: usize = 16;
@@ -188,7 +188,7 @@ impl Engine {
                 }
             };
             if !ours {
-                let message = format!("{} is not a mount of volume {id}", target.path().display());
+                let message = format!("{} is not a mount of volume {}", target.path().display(), shorten(id));
                 return Err(Error::new(Kind::Precondition, message));
             }
             self.mounter().unmount(target)?;
