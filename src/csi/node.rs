@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{Driver, request, status};
-use crate::backend::Space;
+use crate::engine::Space;
 use crate::mount::TargetPath;
 use crate::proto::csi;
 use crate::proto::csi::node_server::Node;

@@ -123,7 +123,7 @@ impl Engine {
             Ok(pool) => pool,
             Err(problem) => return vec![(self.pool_path().display().to_string(), problem.condition())],
         };
-        let path = pool.store().path().display().to_string();
+        let path = pool.path().display().to_string();
         let mut found: Vec<_> = pool
             .storage_health()
             .into_iter()
@@ -197,9 +197,7 @@ impl Pool {
             Err(Error::Backend(error)) => error,
             Err(_) => return None,
         };
-        let path = self
-            .store
-            .path_of(crate::store::layout::Area::Volumes, record.id.as_str());
+        let path = self.volume_path(&record.id);
         let path = path.display();
         Some(match error.errno().map(Errno::from_raw) {
             Some(Errno::ENOENT) => Condition {

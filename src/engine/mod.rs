@@ -22,6 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tracing::{error, info};
 
+pub use crate::backend::Space;
 use crate::backend::{Backend, Usage};
 use crate::mount::Mounter;
 use crate::store;
@@ -103,7 +104,7 @@ impl Engine {
     fn look(&self, may_init: bool) {
         let before = self.pool_or_problem();
         let after = match &before {
-            Ok(pool) => match pool.store().verify() {
+            Ok(pool) => match pool.store.verify() {
                 Err(error @ store::Error::Replaced { .. }) => Err(Problem::from(&error)),
                 _ => return,
             },
@@ -190,7 +191,7 @@ impl Pool {
                     .into_iter()
                     .map(|mount| mount.path)
                     .collect(),
-                path: self.store().path_of(area, record.id.as_str()),
+                path: self.store.path_of(area, record.id.as_str()),
                 present: data.is_some(),
                 record,
             }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::capacity::{self, Policy};
 use super::error::{Error, Kind};
@@ -46,7 +47,7 @@ impl Pool {
     /// Opens the pool and brings it into order: the very steps that calls take, taken again for
     /// whatever was interrupted.
     pub fn open(
-        path: &std::path::Path,
+        path: &Path,
         backend: Arc<dyn Backend>,
         mounter: Arc<dyn Mounter>,
         policy: Policy,
@@ -142,9 +143,29 @@ impl Pool {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pool's store.
-    pub fn store(&self) -> &Store {
-        &self.store
+    /// The pool's UUID, made once with it: the topology of every volume in it.
+    pub fn uuid(&self) -> Uuid {
+        self.store.info().uuid
+    }
+
+    /// The short name of the pool's file system, as in fstab(5).
+    pub fn filesystem(&self) -> &str {
+        &self.store.info().filesystem.kind
+    }
+
+    /// The pool's directory.
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// Checks that the pool's path still leads to this pool.
+    pub fn verify(&self) -> Result<(), Error> {
+        Ok(self.store.verify()?)
+    }
+
+    /// Where the data of a volume is while it is not deleted, for a person.
+    pub fn volume_path(&self, id: &VolumeId) -> PathBuf {
+        self.store.path_of(Area::Volumes, id.as_str())
     }
 
     /// Volumes whose record cannot be read.

@@ -168,16 +168,95 @@ impl TryFrom<CapabilityV1> for Capability {
 mod tests {
     use super::*;
 
-    /// A volume with every optional field, and one with none.
+    /// A volume with every optional field.
+    fn full() -> Record {
+        let name = VolumeName::parse("Größe \"1\" \u{1f6a2}").unwrap();
+        Record {
+            id: VolumeId::for_name(&name, 1),
+            spec: VolumeSpec {
+                name,
+                capabilities: vec![
+                    Capability {
+                        mode: AccessMode::SingleNodeWriter,
+                        options: vec![MountOption::NoAtime, MountOption::NoSuid, MountOption::NoExec],
+                    },
+                    Capability {
+                        mode: AccessMode::SingleNodeMultiWriter,
+                        options: vec![],
+                    },
+                ],
+                attributes: Attributes {
+                    mode: 0o2775,
+                    uid: Some(999),
+                    gid: Some(4_294_967_294),
+                    trash_retention: Duration::from_secs(604_800),
+                },
+                claim: Some(Claim::parse("default", "data-mysql-0").unwrap()),
+            },
+            capacity: Capacity::new(i64::MAX as u64).unwrap(),
+            created_at: 1_790_000_000,
+            deletion: None,
+        }
+    }
+
+    /// A volume as a claim without a word about anything gets it.
+    fn plain() -> Record {
+        let name = VolumeName::parse("pvc-0f9c1f4e-8a53-4c4e-9d0a-5b8f3d7f2c11").unwrap();
+        Record {
+            id: VolumeId::for_name(&name, 0),
+            spec: VolumeSpec {
+                name,
+                capabilities: vec![Capability {
+                    mode: AccessMode::SingleNodeSingleWriter,
+                    options: vec![],
+                }],
+                attributes: Attributes::default(),
+                claim: None,
+            },
+            capacity: Capacity::new(1 << 30).unwrap(),
+            created_at: 1_790_000_000,
+            deletion: None,
+        }
+    }
+
     #[test]
     fn the_golden_files_of_format_1_are_read_and_written() {
-        for golden in [
-            include_bytes!("../../tests/golden/record-v1-full.json").as_slice(),
-            include_bytes!("../../tests/golden/record-v1-plain.json").as_slice(),
+        for (golden, record) in [
+            (
+                include_bytes!("../../tests/golden/record-v1-full.json").as_slice(),
+                full(),
+            ),
+            (
+                include_bytes!("../../tests/golden/record-v1-plain.json").as_slice(),
+                plain(),
+            ),
         ] {
-            let record = decode(golden).expect("golden file");
             let encoded = encode(&record).expect("encodes");
             assert_eq!(String::from_utf8_lossy(&encoded), String::from_utf8_lossy(golden));
+            assert_eq!(decode(golden), Ok(record));
+        }
+    }
+
+    /// Sealed with a right checksum, but not what a Berth of format 1 writes.
+    #[test]
+    fn a_body_that_means_nothing_is_damage() {
+        let reseal = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut body = serde_json::to_value(V1::from(&plain())).unwrap();
+            change(&mut body);
+            decode(&envelope::seal(FORMAT, &body).unwrap())
+        };
+        assert_eq!(reseal(&|_| {}), Ok(plain()));
+        let changes: [&dyn Fn(&mut serde_json::Value); 7] = [
+            &|body| body["id"] = "../x".into(),
+            &|body| body["name"] = "".into(),
+            &|body| body["capacity_bytes"] = 0.into(),
+            &|body| body["mode"] = "rwx".into(),
+            &|body| body["capabilities"][0]["mode"] = "multi_node_writer".into(),
+            &|body| body["claim"] = serde_json::json!({"namespace": "..", "name": "a"}),
+            &|body| body["limit"] = 7.into(),
+        ];
+        for (at, change) in changes.into_iter().enumerate() {
+            assert!(matches!(reseal(change), Err(Problem::Damaged(_))), "change {at}");
         }
     }
 }
