@@ -37,6 +37,7 @@ impl Filesystem {
 #[derive(Debug)]
 pub struct Disk {
     image: PathBuf,
+    filesystem: Filesystem,
 }
 
 impl Disk {
@@ -54,7 +55,7 @@ impl Disk {
             unreachable!("every file system names its mkfs");
         };
         run(Command::new(program).args(flags).args(further).arg(&image));
-        Self { image }
+        Self { image, filesystem }
     }
 
     /// Mounts it at `path` from a loop device of its own, as a disk that was plugged in again.
@@ -74,11 +75,13 @@ impl Disk {
     /// Mounts it at `path`, which is made if need be.
     pub fn mount(&self, path: &Path, options: &str) {
         std::fs::create_dir_all(path).expect("mount point");
-        let options = if options.is_empty() {
-            "loop".to_owned()
-        } else {
-            format!("loop,{options}")
-        };
+        let mut options = format!("loop,{options}");
+        if self.filesystem == Filesystem::Btrfs {
+            // What was deleted is free after the next commit, which is 30 s away unless it is told.
+            options.push_str(",commit=1");
+        }
+        let options = options.replace(",,", ",");
+        let options = options.trim_end_matches(',');
         run(Command::new("mount").arg("-o").arg(options).arg(&self.image).arg(path));
     }
 }
