@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use super::Engine;
 use super::error::{Error, Kind};
 use super::pool::Pool;
@@ -12,6 +14,8 @@ use crate::backend::{Data, Space};
 use crate::mount::{Occupant, Sighting, TargetPath};
 use crate::volume::{AccessMode, Capability, MountOption, Record, shorten};
 
+/// What is at a target that somebody wrote into while nothing was mounted there.
+const NOT_EMPTY: &str = "a directory with files of its own";
 /// How many mounts are taken off one target before something is wrong.
 const MOST_STACKED: usize = 16;
 
@@ -104,7 +108,7 @@ impl Pool {
             Occupant::Nothing => self.mounter.make_target(target)?,
             Occupant::Directory if self.mounter.is_empty(target)? => {}
             // What is in it would be hidden, and then keep the target from being removed.
-            Occupant::Directory => return Err(foreign(target, "a directory with files of its own")),
+            Occupant::Directory => return Err(foreign(target, NOT_EMPTY)),
             Occupant::Foreign(what) => return Err(foreign(target, what)),
             Occupant::DeadMount => return Err(foreign(target, "a mount whose file system does not answer any more")),
             Occupant::Mount(mounted) => {
@@ -163,7 +167,10 @@ impl Engine {
             Occupant::Nothing => Ok(()),
             Occupant::Foreign(what) => Err(foreign(target, what)),
             Occupant::Directory | Occupant::Mount(_) | Occupant::DeadMount => {
-                Ok(self.mounter().remove_target(target)?)
+                match self.mounter().remove_target(target) {
+                    Err(error) if error.errno() == Some(Errno::ENOTEMPTY as i32) => Err(foreign(target, NOT_EMPTY)),
+                    other => Ok(other?),
+                }
             }
         }
     }
