@@ -62,11 +62,12 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);
 
-    // Sockets first: a second agent ends here, before it touches anything.
+    // Before the sockets are, which would make the directory: no kubelet looks into a mistyped one.
+    let mounter = LinuxMounter::new(&args.kubelet_dir).context("--kubelet-dir")?;
+    // Sockets next: a second agent ends here, before it touches anything.
     let csi_socket = Socket::claim(&args.csi_endpoint)?;
     let registration_socket = Socket::claim(&registration::socket_path(args.kubelet_dir.path()))?;
 
-    let mounter = LinuxMounter::new(&args.kubelet_dir).context("--kubelet-dir")?;
     let settings = Settings {
         pool: args.pool.clone(),
         init_pool: args.init_pool,

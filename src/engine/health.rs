@@ -61,7 +61,10 @@ impl Problem {
         let advice = match self.reason {
             "PoolWrongDisk" => "Mount the pool's own disk at the pool directory; the agent goes on by itself.",
             "PoolTooNew" => "Run the newer Berth that wrote the pool.",
-            "PoolLocked" => "Stop the other agent, or give this one a pool of its own with --pool.",
+            "PoolLocked" => {
+                "Stop the other agent, or give this one a pool of its own with --pool. To ask the other agent, name its \
+                 socket with --csi-endpoint."
+            }
             "PoolDamaged" => "Put berth.json back from a backup of the disk; the volumes themselves are untouched.",
             _ => "Look at the kernel's log and check the disk; the agent goes on by itself when it can be read.",
         };
