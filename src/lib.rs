@@ -11,6 +11,8 @@ pub mod config;
 pub mod csi;
 pub mod demo;
 pub mod engine;
+#[cfg(test)]
+mod faults;
 pub mod http;
 pub mod metrics;
 pub mod mount;

@@ -20,7 +20,6 @@ impl Pool {
         let first = VolumeId::for_name(&spec.name, 0);
         let _key = self.keys.lock(first.as_str())?;
         self.store.verify()?;
-        self.refuse_quarantined(first.as_str())?;
         let (existing, id) = {
             let registry = self.registry();
             (registry.by_name(&spec.name), registry.free_id(&spec.name))
@@ -28,6 +27,8 @@ impl Pool {
         if let Some(existing) = existing {
             return check_same(&existing, &spec, range).map(|()| existing);
         }
+        self.refuse_quarantined_name(&spec.name)?;
+        self.refuse_quarantined(id.as_str())?;
         let _second_key = match id == first {
             true => None,
             false => Some(self.keys.lock(id.as_str())?),
@@ -130,6 +131,12 @@ impl Pool {
             )
         };
         let tombstone = self.registry().get(id).ok_or_else(missing)?;
+        // A create of its name holds the key of the name's first ID.
+        let first = VolumeId::for_name(&tombstone.spec.name, 0);
+        let _name_key = match first == tombstone.id {
+            true => None,
+            false => Some(self.keys.lock(first.as_str())?),
+        };
         let deletion = tombstone.deletion.ok_or_else(|| {
             let message = format!("volume {id} is not deleted: nothing to bring back");
             Error::new(Kind::Precondition, message)

@@ -185,16 +185,9 @@ impl Engine {
                 other => return Ok(other),
             };
             let data = pool.and_then(|pool| pool.data(pool.find(id).ok()?.as_ref()).ok());
-            let ours = match (mounted, data) {
-                (Some(mounted), Some(data)) if mounted == data.identity => true,
-                // The volume is not known, its disk has failed, or is another device since it came
-                // back: the name of the directory that is mounted tells.
-                _ => {
-                    let root = self.mounter().root_of(target)?;
-                    root.is_some_and(|root| root.file_name() == Some(OsStr::new(id)))
-                }
-            };
-            if !ours {
+            // A disk that has failed, or is another device since it came back, tells no identity.
+            let known = matches!((mounted, data), (Some(mounted), Some(data)) if mounted == data.identity);
+            if !known && !self.is_named(target, id)? {
                 let message = format!("{} is not a mount of volume {}", target.path().display(), shorten(id));
                 return Err(Error::new(Kind::Precondition, message));
             }
@@ -202,6 +195,14 @@ impl Engine {
         }
         let message = format!("{} is mounted over again and again", target.path().display());
         Err(Error::new(Kind::Internal, message))
+    }
+
+    /// Whether the directory that is mounted has the name of the volume. That tells when the volume
+    /// is not known, or when its directory is another one by now: the disk came back as another
+    /// device, or a backup was put in its place.
+    fn is_named(&self, target: &TargetPath, id: &str) -> Result<bool, Error> {
+        let root = self.mounter().root_of(target)?;
+        Ok(root.is_some_and(|root| root.file_name() == Some(OsStr::new(id))))
     }
 }
 

@@ -64,7 +64,7 @@ impl Pool {
 
     /// Works without the volume's key but for the moment in which the volume passes the point of no
     /// return: from there on no call touches what the trash holds, so none has to wait for it.
-    fn purge(&self, id: &VolumeId, stop: &Stop) -> Result<(), Error> {
+    pub(super) fn purge(&self, id: &VolumeId, stop: &Stop) -> Result<(), Error> {
         self.store.verify()?;
         let Some(tombstone) = self.mark_purging(id)? else {
             return Ok(());

@@ -1,1 +1,1 @@
-//! x
+//! The engine on fakes, with failures at every step.
