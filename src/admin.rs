@@ -108,7 +108,7 @@ fn summary(overview: &Overview) -> VolumeSummary {
         state: state.to_owned(),
         path: overview.path.display().to_string(),
         published_at: overview.mounts.iter().map(|path| path.display().to_string()).collect(),
-        purge_at: record.deletion.map(|deletion| signed(deletion.purge_at)),
+        purge_at: record.deletion.map(|deletion| signed(deletion.purge_at())),
     }
 }
 

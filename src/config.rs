@@ -19,7 +19,7 @@ pub struct AgentArgs {
     /// Directory of the pool.
     #[arg(long, env = "BERTH_POOL", default_value = DEFAULT_POOL)]
     pub pool: PathBuf,
-    /// Make a new pool if the directory is empty.
+    /// Make a new pool if the directory is empty at the start.
     #[arg(long, env = "BERTH_INIT_POOL")]
     pub init_pool: bool,
     /// Socket of the CSI services.

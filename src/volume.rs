@@ -95,11 +95,15 @@ fn is_claim_name(name: &str) -> bool {
 
 /// Cuts a hostile string down to what fits in a message.
 pub fn shorten(text: &str) -> String {
-    const MOST: usize = 80;
-    if text.chars().count() <= MOST {
+    shorten_to(80, text)
+}
+
+/// Cuts a string down to `most` characters.
+pub fn shorten_to(most: usize, text: &str) -> String {
+    if text.chars().count() <= most {
         text.to_owned()
     } else {
-        text.chars().take(MOST).chain("…".chars()).collect()
+        text.chars().take(most).chain("…".chars()).collect()
     }
 }
 
@@ -382,19 +386,30 @@ pub struct Record {
     pub capacity: Capacity,
     /// When it was made, in seconds since 1970.
     pub created_at: u64,
-    /// Set from the moment a deletion was accepted.
+    /// Set from the moment a deletion was accepted: the record is a tombstone.
     pub deletion: Option<Deletion>,
 }
 
-/// A deletion that was accepted: the record is a tombstone.
+/// How far the deletion of a volume is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deletion {
-    /// When it was accepted, in seconds since 1970.
-    pub deleted_at: u64,
+pub enum Deletion {
+    /// The trash keeps the data until this time, in seconds since 1970.
+    Kept {
+        /// When the trash gives the data up.
+        until: u64,
+    },
+    /// Unlinking may have begun, so nothing can bring the volume back.
+    Purging,
+}
+
+impl Deletion {
     /// When the trash gives the data up, in seconds since 1970.
-    pub purge_at: u64,
-    /// Whether unlinking may have begun, so that nothing can bring the volume back.
-    pub purging: bool,
+    pub fn purge_at(self) -> u64 {
+        match self {
+            Self::Kept { until } => until,
+            Self::Purging => 0,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::{Backend, Data, DirectoryBackend, Error, Purge, Space, Usage};
 use crate::faults::Faults;
-use crate::sys::beneath::{is_empty, open_directory};
+use crate::sys::beneath::is_empty;
 use crate::volume::{Attributes, VolumeId};
 
 /// Panics when it is asked for what no correct engine asks for.
@@ -48,18 +48,18 @@ impl FakeBackend {
 }
 
 impl Backend for FakeBackend {
-    fn create(&self, staging: BorrowedFd<'_>, id: &VolumeId, attributes: &Attributes) -> Result<(), Error> {
-        assert_eq!(name_of(staging), "staging", "volumes are made where nobody sees them");
+    fn create(&self, parent: BorrowedFd<'_>, id: &VolumeId, attributes: &Attributes) -> Result<Data, Error> {
+        assert_eq!(name_of(parent), "volumes", "volumes are made in their place");
         if let Some(earlier) = self.made.lock().unwrap().get(id) {
             let gone = nix::sys::stat::fstat(earlier).unwrap().st_nlink == 0;
             assert!(gone || is_empty(earlier).unwrap(), "{id} is made anew, but holds data");
         }
         let error = |errno| Error::new("make the directory of volume", id, errno);
         self.faults.run("create", error, || {
-            self.real.create(staging, id, attributes)?;
-            let made = open_directory(staging, id.as_str()).map_err(error)?;
+            let data = self.real.create(parent, id, attributes)?;
+            let made = data.directory.try_clone().unwrap();
             self.made.lock().unwrap().insert(id.clone(), made);
-            Ok(())
+            Ok(data)
         })
     }
 

@@ -51,6 +51,7 @@ impl Controller for Driver {
         let topology = request.accessibility_requirements.unwrap_or_default();
         let volume = self
             .run_in_pool(move |pool| {
+                request::require_filesystem(&request.volume_capabilities, pool.filesystem())?;
                 driver.require_here(pool, &topology)?;
                 let record = pool.create(spec, range)?;
                 Ok(describe(pool, &record))

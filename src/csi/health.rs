@@ -3,6 +3,7 @@
 use tonic::Status;
 
 use super::{Driver, token};
+use crate::engine::Engine;
 use crate::engine::health::{Condition, Severity};
 use crate::proto::csi;
 use crate::proto::csi::node_get_storage_health_response::StorageBackendHealth;
@@ -24,7 +25,7 @@ impl Driver {
         last: Option<VolumeId>,
         most: usize,
     ) -> Result<(Vec<csi::VolumeHealth>, String), Status> {
-        let all = self.run(|engine| Ok(engine.unhealthy_volumes())).await?;
+        let all = self.run(Engine::unhealthy_volumes).await?;
         let is_next = |id: &str| last.as_ref().is_none_or(|last| id > last.as_str());
         let mut rest = all.into_iter().filter(|(id, _)| is_next(id));
         let page: Vec<_> = rest

@@ -61,7 +61,10 @@ impl Problem {
         let advice = match self.reason {
             "PoolWrongDisk" => "Mount the pool's own disk at the pool directory; the agent goes on by itself.",
             "PoolTooNew" => "Run the newer Berth that wrote the pool.",
-            "PoolLocked" => "Stop the other agent, or give this one a pool of its own with --pool.",
+            "PoolLocked" => {
+                "Stop the other agent, or give this one a pool of its own with --pool. To ask the other agent, name its \
+                 socket with --csi-endpoint."
+            }
             "PoolDamaged" => "Put berth.json back from a backup of the disk; the volumes themselves are untouched.",
             _ => "Look at the kernel's log and check the disk; the agent goes on by itself when it can be read.",
         };
@@ -97,11 +100,10 @@ impl Engine {
         Ok(own.into_iter().chain(pool.storage_health()).collect())
     }
 
-    /// The volumes with which something is wrong, by ID.
-    pub fn unhealthy_volumes(&self) -> BTreeMap<String, Vec<Condition>> {
-        let Ok(pool) = self.pool() else {
-            return BTreeMap::new();
-        };
+    /// The volumes with which something is wrong, by ID. Without a pool nobody can tell which
+    /// volumes there are, and none at all would be the wrong answer.
+    pub fn unhealthy_volumes(&self) -> Result<BTreeMap<String, Vec<Condition>>, Error> {
+        let pool = self.pool()?;
         let shared = pool.storage_health();
         let records: Vec<_> = pool.registry().after(None).cloned().collect();
         let quarantined = pool
@@ -111,11 +113,11 @@ impl Engine {
             .iter()
             .filter(|record| record.deletion.is_none())
             .map(|record| (record.id.to_string(), pool.data_health(record)));
-        quarantined
+        Ok(quarantined
             .chain(active)
             .map(|(id, own)| (id, own.into_iter().chain(shared.iter().cloned()).collect::<Vec<_>>()))
             .filter(|(_, conditions)| !conditions.is_empty())
-            .collect()
+            .collect())
     }
 
     /// Everything that is wrong with the pool and its volumes, with what each is about.
@@ -162,12 +164,17 @@ impl Pool {
                 return vec![problem.condition()];
             }
         };
+        let read_only = match self.store.check_writable() {
+            Err(error) if error.errno() == Some(Errno::EROFS as i32) => true,
+            Err(error) => return vec![Problem::from(&error).condition()],
+            Ok(()) => space.read_only,
+        };
         let mut found = Vec::new();
-        if space.read_only {
+        if read_only {
             found.push(Condition {
                 severity: Severity::Degraded,
                 reason: "PoolReadOnly",
-                message: format!("the file system of {path} is mounted read-only"),
+                message: format!("the file system of {path} is read-only"),
                 advice: "Look at the kernel's log for disk errors, then mount it read-write again.",
             });
         }

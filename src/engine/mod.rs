@@ -18,7 +18,6 @@ mod registry;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tracing::{error, info};
@@ -37,7 +36,7 @@ pub use pool::{Pool, Stray};
 pub struct Settings {
     /// The pool's directory.
     pub pool: PathBuf,
-    /// Whether to make a new pool if the directory is empty.
+    /// Whether to make a new pool if the directory is empty at the start.
     pub init_pool: bool,
     /// How much may be promised.
     pub policy: Policy,
@@ -55,9 +54,6 @@ pub struct Problem {
 /// The pool, or why there is none, and what mounts from it.
 pub struct Engine {
     settings: Settings,
-    /// Whether a new pool may be made. Never again once there was one: the directory beneath a
-    /// disk that was unmounted is as empty as a new disk.
-    may_init: AtomicBool,
     backend: Arc<dyn Backend>,
     mounter: Arc<dyn Mounter>,
     state: RwLock<Result<Arc<Pool>, Problem>>,
@@ -68,7 +64,6 @@ impl Engine {
     /// there (see [`Engine::look_after_pool`]).
     pub fn new(settings: Settings, backend: Arc<dyn Backend>, mounter: Arc<dyn Mounter>) -> Self {
         let engine = Self {
-            may_init: AtomicBool::new(settings.init_pool),
             settings,
             backend,
             mounter,
@@ -77,7 +72,7 @@ impl Engine {
                 message: "the pool has not been opened yet".to_owned(),
             })),
         };
-        engine.look_after_pool();
+        engine.look(true);
         engine
     }
 
@@ -99,14 +94,21 @@ impl Engine {
     }
 
     /// Lets go of a pool whose disk went away, and opens one that came back.
+    ///
+    /// A new pool is never made here: an empty directory is now more likely the mount point of a
+    /// disk that went away than the place for a first pool.
     pub fn look_after_pool(&self) {
+        self.look(false);
+    }
+
+    fn look(&self, may_init: bool) {
         let before = self.pool_or_problem();
         let after = match &before {
             Ok(pool) => match pool.store.verify() {
                 Err(error @ store::Error::Replaced { .. }) => Err(Problem::from(&error)),
                 _ => return,
             },
-            Err(_) => self.open().map(Arc::new).map_err(|error| Problem::from(&error)),
+            Err(_) => self.open(may_init).map(Arc::new).map_err(|error| Problem::from(&error)),
         };
         match (&before, &after) {
             (Err(old), Err(new)) if old == new => return,
@@ -116,7 +118,7 @@ impl Engine {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = after;
     }
 
-    fn open(&self) -> Result<Pool, store::Error> {
+    fn open(&self, may_init: bool) -> Result<Pool, store::Error> {
         let open = || {
             Pool::open(
                 &self.settings.pool,
@@ -125,16 +127,14 @@ impl Engine {
                 self.settings.policy,
             )
         };
-        let pool = match open() {
-            Err(store::Error::NotAPool { .. }) if self.may_init.load(Ordering::Relaxed) => {
+        match open() {
+            Err(store::Error::NotAPool { .. }) if may_init && self.settings.init_pool => {
                 let info = store::init(&self.settings.pool)?;
                 info!(pool = %self.settings.pool.display(), uuid = %info.uuid, "new pool made");
                 open()
             }
             other => other,
-        }?;
-        self.may_init.store(false, Ordering::Relaxed);
-        Ok(pool)
+        }
     }
 }
 

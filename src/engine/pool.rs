@@ -87,9 +87,10 @@ impl Pool {
         // Of several volumes of one claim the latest is what the claim's link leads to.
         records.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         for record in &records {
+            // One volume that cannot be helped now must not keep the others from being served.
+            // What is to be done with it next takes the same step again, and tells why it fails.
             if let Err(error) = self.settle(record) {
-                // One volume that something is wrong with is no reason to serve none.
-                warn!(volume = %record.id, %error, "data of a deleted volume not moved to the trash");
+                warn!(volume = %record.id, %error, "volume not brought into order");
             }
         }
         let homes: HashMap<_, _> = records.iter().map(|record| (record.id.clone(), home(record))).collect();
@@ -168,6 +169,11 @@ impl Pool {
     /// The pool's UUID, made once with it: the topology of every volume in it.
     pub fn uuid(&self) -> Uuid {
         self.store.info().uuid
+    }
+
+    /// The short name of the pool's file system, as in fstab(5).
+    pub fn filesystem(&self) -> &str {
+        &self.store.info().filesystem.kind
     }
 
     /// The pool's directory.

@@ -111,10 +111,15 @@ impl Mounter for FakeMounter {
                 None => Occupant::Nothing,
                 Some(directory) => match directory.mounts.last() {
                     Some(mount) => Occupant::Mount(mount.mounted.clone()),
-                    None if directory.files => Occupant::Foreign("a directory with files of its own"),
-                    None => Occupant::EmptyDirectory,
+                    None => Occupant::Directory,
                 },
             })
+        })
+    }
+
+    fn is_empty(&self, target: &TargetPath) -> Result<bool, Error> {
+        self.run("is_empty", target.path(), |directories| {
+            Ok(directories.get(target.path()).is_some_and(|directory| !directory.files))
         })
     }
 
@@ -130,9 +135,11 @@ impl Mounter for FakeMounter {
 
     fn remove_target(&self, target: &TargetPath) -> Result<(), Error> {
         self.run("remove_target", target.path(), |directories| {
+            if directories.get(target.path()).is_some_and(|directory| directory.files) {
+                return Err(Error::io("remove", target.path(), Errno::ENOTEMPTY));
+            }
             let removed = directories.remove(target.path()).unwrap_or_default();
             assert!(removed.mounts.is_empty(), "{target:?} is removed while mounted");
-            assert!(!removed.files, "{target:?} is removed with files in it");
             Ok(())
         })
     }

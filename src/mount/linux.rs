@@ -1,6 +1,8 @@
 //! The real thing: bind mounts made with the mount API of Linux 5.12.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use super::table::MountTable;
 use super::{Error, KubeletDir, Mounted, Mounter, Occupant, Sighting, TargetPath};
 use crate::sys::beneath;
 use crate::sys::mount::{self as api, Attributes};
-use crate::sys::mount_table::MountInfo;
+use crate::sys::mount_table::{MountInfo, mount_of};
 use crate::sys::stat::stat;
 use crate::volume::MountOption;
 
@@ -30,6 +32,9 @@ const MOUNT_TABLE: &str = "the mount table";
 #[derive(Debug)]
 pub struct LinuxMounter {
     kubelet_dir: PathBuf,
+    /// Where the directory really is, which the mount table tells: its path may lead through
+    /// symbolic links.
+    resolved: PathBuf,
     kubelet: OwnedFd,
     table: MountTable,
 }
@@ -42,6 +47,7 @@ impl LinuxMounter {
         let fd = nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno))?;
         Ok(Self {
             kubelet_dir: path.to_owned(),
+            resolved: resolve(&fd)?,
             kubelet: fd,
             table: MountTable::default(),
         })
@@ -55,8 +61,21 @@ impl LinuxMounter {
     }
 
     fn open(&self, target: &TargetPath) -> Result<OwnedFd, Errno> {
-        let parent = target.open_parent(&self.kubelet)?;
-        beneath::open_across_mounts(&parent, target.name(), OFlag::O_PATH)
+        beneath::open_across_mounts(&self.kubelet, target.relative(), OFlag::O_PATH)
+    }
+
+    /// Whether `fd`, which is `target`, is on another mount than the directory it is in.
+    fn is_mount(&self, target: &TargetPath, fd: &OwnedFd) -> bool {
+        let parent = target.open_parent(&self.kubelet).ok().and_then(|fd| mount_of(fd).ok());
+        parent.is_some() && parent != mount_of(fd).ok()
+    }
+
+    /// A path of the mount table as the kubelet writes it.
+    fn as_kubelet_writes(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.resolved) {
+            Ok(relative) => self.kubelet_dir.join(relative),
+            Err(_) => path.to_owned(),
+        }
     }
 }
 
@@ -68,7 +87,10 @@ impl Mounter for LinuxMounter {
             Err(Errno::ENOTDIR) => return Ok(Occupant::Foreign("a path through something that is no directory")),
             other => other.map_err(|errno| Error::io("open", target.path(), errno))?,
         };
-        let status = stat(&fd).map_err(|error| Error::io("examine", target.path(), error))?;
+        let status = match stat(&fd) {
+            Err(_) if self.is_mount(target, &fd) => return Ok(Occupant::DeadMount),
+            other => other.map_err(|error| Error::io("examine", target.path(), error))?,
+        };
         if status.mount_root {
             let vfs = fstatvfs(&fd).map_err(|errno| Error::io("examine the mount at", target.path(), errno))?;
             return Ok(Occupant::Mount(Mounted {
@@ -79,10 +101,13 @@ impl Mounter for LinuxMounter {
         if !status.is_directory() {
             return Ok(Occupant::Foreign("no directory"));
         }
-        match beneath::is_empty(&fd).map_err(|errno| Error::io("list", target.path(), errno))? {
-            true => Ok(Occupant::EmptyDirectory),
-            false => Ok(Occupant::Foreign("a directory with files of its own")),
-        }
+        Ok(Occupant::Directory)
+    }
+
+    fn is_empty(&self, target: &TargetPath) -> Result<bool, Error> {
+        self.open(target)
+            .and_then(beneath::is_empty)
+            .map_err(|errno| Error::io("list", target.path(), errno))
     }
 
     fn make_target(&self, target: &TargetPath) -> Result<(), Error> {
@@ -140,6 +165,8 @@ impl Mounter for LinuxMounter {
             match option {
                 MountOption::Sync | MountOption::DirSync => continue,
                 MountOption::NoAtime => shown.retain(|have| *have != MountOption::RelAtime),
+                // Asked for together, noatime wins (see `attributes`).
+                MountOption::RelAtime if options.contains(&MountOption::NoAtime) => continue,
                 MountOption::RelAtime => shown.retain(|have| *have != MountOption::NoAtime),
                 _ => {}
             }
@@ -151,8 +178,7 @@ impl Mounter for LinuxMounter {
     }
 
     fn mounts_of(&self, directory: BorrowedFd<'_>) -> Result<Vec<Sighting>, Error> {
-        let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        let path = std::fs::read_link(&link).map_err(|error| Error::io("resolve", &link, error))?;
+        let path = resolve(directory)?;
         let home = stat(directory)
             .map_err(|error| Error::io("examine", &path, error))?
             .mount_id;
@@ -169,7 +195,7 @@ impl Mounter for LinuxMounter {
             .iter()
             .filter(|mount| mount.device == device && mount.root.starts_with(&inside))
             .map(|mount| Sighting {
-                path: mount.mount_point.clone(),
+                path: self.as_kubelet_writes(&mount.mount_point),
                 whole: mount.root == inside,
             })
             .collect())
@@ -179,9 +205,7 @@ impl Mounter for LinuxMounter {
         let fd = self
             .open(target)
             .map_err(|errno| Error::io("open", target.path(), errno))?;
-        let id = stat(&fd)
-            .map_err(|error| Error::io("examine", target.path(), error))?
-            .mount_id;
+        let id = mount_of(&fd).map_err(|error| Error::io("examine", target.path(), error))?;
         let mounts = self
             .table
             .current()
@@ -189,8 +213,21 @@ impl Mounter for LinuxMounter {
         Ok(mounts
             .iter()
             .find(|mount| mount.short_id == id)
-            .map(|mount| mount.root.clone()))
+            .map(|mount| without_deleted(&mount.root)))
     }
+}
+
+/// The path that a directory had: the kernel marks one that was removed while it is mounted.
+fn without_deleted(root: &Path) -> PathBuf {
+    let bytes = root.as_os_str().as_bytes();
+    let path = bytes.strip_suffix(b"//deleted").unwrap_or(bytes);
+    PathBuf::from(OsStr::from_bytes(path))
+}
+
+/// The path at which `fd` is in this namespace, without symbolic links.
+fn resolve(fd: impl AsFd) -> Result<PathBuf, Error> {
+    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    std::fs::read_link(&link).map_err(|error| Error::io("resolve", &link, error))
 }
 
 /// Where `path`, which is on `mount`, lies in the file system itself.

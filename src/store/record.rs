@@ -1,4 +1,7 @@
 //! The record of one volume, as it stands on disk.
+//!
+//! The content never changes while a deletion goes its way: that is told by the file's name alone,
+//! which a rename changes in one durable step.
 
 use std::time::Duration;
 
@@ -6,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, Problem};
 use crate::volume::{
-    AccessMode, Attributes, Capability, Capacity, Claim, Deletion, MountOption, Record, ValueError, VolumeId,
-    VolumeName, VolumeSpec,
+    AccessMode, Attributes, Capability, Capacity, Claim, MountOption, Record, ValueError, VolumeId, VolumeName,
+    VolumeSpec,
 };
 
 /// The newest format of a record.
@@ -29,8 +32,6 @@ struct V1 {
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<ClaimV1>,
     created_at: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deletion: Option<DeletionV1>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,7 +44,7 @@ struct CapabilityV1 {
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::enum_variant_names, reason = "the names on disk are those of CSI")]
+#[expect(clippy::enum_variant_names, reason = "the names are CSI's, and on disk")]
 enum ModeV1 {
     SingleNodeWriter,
     SingleNodeReaderOnly,
@@ -56,14 +57,6 @@ enum ModeV1 {
 struct ClaimV1 {
     namespace: String,
     name: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeletionV1 {
-    deleted_at: u64,
-    purge_at: u64,
-    purging: bool,
 }
 
 /// The file's bytes.
@@ -86,7 +79,7 @@ impl From<&Record> for V1 {
             spec,
             capacity,
             created_at,
-            deletion,
+            deletion: _,
         } = record;
         Self {
             id: id.to_string(),
@@ -102,11 +95,6 @@ impl From<&Record> for V1 {
                 name: claim.name.to_string(),
             }),
             created_at: *created_at,
-            deletion: deletion.map(|deletion| DeletionV1 {
-                deleted_at: deletion.deleted_at,
-                purge_at: deletion.purge_at,
-                purging: deletion.purging,
-            }),
         }
     }
 }
@@ -137,11 +125,7 @@ impl TryFrom<V1> for Record {
             },
             capacity: Capacity::new(v1.capacity_bytes)?,
             created_at: v1.created_at,
-            deletion: v1.deletion.map(|deletion| Deletion {
-                deleted_at: deletion.deleted_at,
-                purge_at: deletion.purge_at,
-                purging: deletion.purging,
-            }),
+            deletion: None,
         })
     }
 }
@@ -184,7 +168,7 @@ impl TryFrom<CapabilityV1> for Capability {
 mod tests {
     use super::*;
 
-    /// A deleted volume with every optional field.
+    /// A volume with every optional field.
     fn full() -> Record {
         let name = VolumeName::parse("Größe \"1\" \u{1f6a2}").unwrap();
         Record {
@@ -211,11 +195,7 @@ mod tests {
             },
             capacity: Capacity::new(i64::MAX as u64).unwrap(),
             created_at: 1_790_000_000,
-            deletion: Some(Deletion {
-                deleted_at: 1_790_000_100,
-                purge_at: 1_790_604_900,
-                purging: true,
-            }),
+            deletion: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -52,6 +53,15 @@ pub struct MountInfo {
     pub root: PathBuf,
     /// Where it is mounted.
     pub mount_point: PathBuf,
+}
+
+/// The ID of the mount that `fd` is on, as mountinfo shows it. Unlike statx(2) this does not ask
+/// the file system, which may not answer any more.
+pub fn mount_of(fd: impl AsFd) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+        .ok_or_else(|| io::Error::other("fdinfo tells no mount"))
 }
 
 /// Lists the IDs of all mounts that can be reached from the root of this process. These IDs are

@@ -37,29 +37,51 @@ impl Filesystem {
 #[derive(Debug)]
 pub struct Disk {
     image: PathBuf,
+    filesystem: Filesystem,
 }
 
 impl Disk {
     /// Makes `directory/name.img` of `mib` MiB, sparse, with a new file system.
     pub fn make(directory: &Path, name: &str, filesystem: Filesystem, mib: u64) -> Self {
+        Self::make_with(directory, name, filesystem, mib, &[])
+    }
+
+    /// Like [`Disk::make`], with further flags for mkfs.
+    pub fn make_with(directory: &Path, name: &str, filesystem: Filesystem, mib: u64, further: &[&str]) -> Self {
         let image = directory.join(format!("{name}.img"));
         let file = std::fs::File::create(&image).expect("image");
         file.set_len(mib << 20).expect("size");
         let [program, flags @ ..] = filesystem.mkfs() else {
             unreachable!("every file system names its mkfs");
         };
-        run(Command::new(program).args(flags).arg(&image));
-        Self { image }
+        run(Command::new(program).args(flags).args(further).arg(&image));
+        Self { image, filesystem }
+    }
+
+    /// Mounts it at `path` from a loop device of its own, as a disk that was plugged in again.
+    pub fn mount_anew(&self, path: &Path, options: &str) {
+        let output = Command::new("losetup")
+            .args(["--find", "--show"])
+            .arg(&self.image)
+            .output();
+        let device = String::from_utf8(output.expect("losetup").stdout).expect("a device");
+        let mut mount = Command::new("mount");
+        mount.args(["-o", options, device.trim()]).arg(path);
+        run(&mut mount);
+        // From now on the loop device goes with the last mount.
+        run(Command::new("losetup").args(["--detach", device.trim()]));
     }
 
     /// Mounts it at `path`, which is made if need be.
     pub fn mount(&self, path: &Path, options: &str) {
         std::fs::create_dir_all(path).expect("mount point");
-        let options = if options.is_empty() {
-            "loop".to_owned()
-        } else {
-            format!("loop,{options}")
-        };
+        let mut options = format!("loop,{options}");
+        if self.filesystem == Filesystem::Btrfs {
+            // What was deleted is free after the next commit, which is 30 s away unless it is told.
+            options.push_str(",commit=1");
+        }
+        let options = options.replace(",,", ",");
+        let options = options.trim_end_matches(',');
         run(Command::new("mount").arg("-o").arg(options).arg(&self.image).arg(path));
     }
 }
@@ -67,6 +89,18 @@ impl Disk {
 /// Unmounts `path`.
 pub fn unmount(path: &Path) {
     run(Command::new("umount").arg(path));
+}
+
+/// Takes `path` out of the mount table, whoever still uses what is mounted there.
+pub fn unmount_lazily(path: &Path) {
+    run(Command::new("umount").arg("--lazy").arg(path));
+}
+
+/// Ends the file system mounted at `path` as a power cut does (XFS and ext4): nothing that was not
+/// synced gets to the disk, but for the journal if `flush` says so, and every call fails from here.
+pub fn shut_down(path: &Path, flush: bool) {
+    let command = if flush { "shutdown -f" } else { "shutdown" };
+    run(Command::new("xfs_io").args(["-x", "-c", command]).arg(path));
 }
 
 /// Runs a command that must succeed.
@@ -82,7 +116,44 @@ pub fn run(command: &mut Command) {
 
 /// How often something is mounted at `path` in this namespace.
 pub fn mount_depth(path: &Path) -> usize {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    mount_lines("self", path).len()
+}
+
+/// The lines about `path` in the mountinfo of a process.
+pub fn mount_lines(pid: &str, path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("mountinfo");
     let path = path.to_str().expect("plain path");
-    text.lines().filter(|line| line.split(' ').nth(4) == Some(path)).count()
+    let about = |line: &&str| line.split(' ').nth(4) == Some(path);
+    text.lines().filter(about).map(str::to_owned).collect()
+}
+
+/// The mount points beneath `path`, those that were mounted last first.
+pub fn mounts_beneath(path: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let points = text.lines().rev().filter_map(|line| line.split(' ').nth(4));
+    points
+        .map(PathBuf::from)
+        .filter(|point| point.starts_with(path))
+        .collect()
+}
+
+/// The options of the only mount at `path` that are its own, not the file system's.
+pub fn mount_options(path: &Path) -> Vec<String> {
+    let lines = mount_lines("self", path);
+    let [line] = lines.as_slice() else {
+        panic!("{} mounts at {}", lines.len(), path.display());
+    };
+    let options = line.split(' ').nth(5).expect("mountinfo has options");
+    options.split(',').map(str::to_owned).collect()
+}
+
+/// Everything beneath `path` on its file system, with what a change would change.
+pub fn tree(path: &Path) -> String {
+    let output = Command::new("find")
+        .arg(path)
+        .args(["-xdev", "-printf", "%P %y %m %s %C@ %l\n"])
+        .output()
+        .expect("find");
+    assert!(output.status.success(), "find {}", path.display());
+    String::from_utf8(output.stdout).expect("plain names")
 }

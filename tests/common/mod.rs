@@ -5,12 +5,21 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 
 pub mod agent;
+pub mod calls;
+pub mod command;
 pub mod disk;
+pub mod http;
 pub mod isolated;
+pub mod node;
+pub mod random;
+pub mod raw;
 pub mod requests;
 
 #[allow(unused_imports, reason = "every test binary uses a part of it")]
-pub use agent::{Agent, Clients};
-#[allow(unused_imports, reason = "every test binary uses a part of it")]
-pub use disk::{Disk, Filesystem};
-pub use isolated::isolated;
+pub use self::{
+    agent::{Agent, Clients},
+    calls::{Published, eventually, refused},
+    disk::{Disk, Filesystem},
+    isolated::{at_once_on_every_filesystem, isolated, on_every_filesystem, on_filesystems},
+    node::Node,
+};

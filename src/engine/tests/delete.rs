@@ -1,12 +1,12 @@
 //! Deleting and bringing back: what was answered holds, and nothing else goes.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
 use super::*;
-use crate::volume::Claim;
+use crate::engine::pool::now;
+use crate::volume::{Claim, Deletion};
 
 #[test]
 fn what_does_not_exist_is_deleted_already() {
@@ -162,26 +162,25 @@ fn retention_runs_from_the_deletion() {
     let bench = Bench::new();
     let pool = bench.open();
     pool.create(kept("a"), exactly(GIB)).unwrap();
-    let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let earliest = seconds();
-    pool.delete(id_of("a").as_str()).unwrap();
-    let deletion = pool.registry().get(id_of("a").as_str()).unwrap().deletion.unwrap();
-    assert!((earliest..=seconds()).contains(&deletion.deleted_at));
-    assert_eq!(deletion.purge_at, deletion.deleted_at + HOUR.as_secs());
-    assert!(!deletion.purging);
     let mut forever = spec("b");
     forever.attributes.trash_retention = Duration::from_secs(u64::MAX);
     pool.create(forever, exactly(GIB)).unwrap();
-    pool.delete(id_of("b").as_str()).unwrap();
-    assert_eq!(
-        pool.registry()
-            .get(id_of("b").as_str())
-            .unwrap()
-            .deletion
-            .unwrap()
-            .purge_at,
-        u64::MAX
-    );
+    pool.create(spec("c"), exactly(GIB)).unwrap();
+    let deleted = |name: &str| {
+        pool.delete(id_of(name).as_str()).unwrap();
+        pool.registry().get(id_of(name).as_str()).unwrap().deletion
+    };
+    let earliest = now() + HOUR.as_secs();
+    let Some(Deletion::Kept { until }) = deleted("a") else {
+        panic!("it is not kept");
+    };
+    assert!((earliest..=now() + HOUR.as_secs()).contains(&until));
+    assert_eq!(deleted("b"), Some(Deletion::Kept { until: u64::MAX }));
+    assert_eq!(deleted("c"), Some(Deletion::Purging));
+    // What is kept as long as that can be read again.
+    let before = snapshot(&pool);
+    drop(pool);
+    assert_eq!(snapshot(&bench.open()), before);
 }
 
 #[test]

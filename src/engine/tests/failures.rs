@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use super::*;
 use crate::engine::background::Stop;
+use crate::engine::pool::now;
 use crate::faults::{Fault, Faults, When};
 
 type Step = (&'static str, fn(&Bench, &Engine) -> Result<(), Error>);
@@ -117,6 +118,22 @@ fn a_failure_at_any_step_of_any_call_converges() {
     assert_eq!(hit.len(), LIFE.len(), "{hit:?}");
 }
 
+/// Does what fails as long as there are directories in the places of `obstacles`, and then works.
+fn blocked(bench: &Bench, pool: &Pool, obstacles: &[PathBuf], call: &dyn Fn() -> Result<(), Error>) {
+    let before = snapshot(pool);
+    for obstacle in obstacles {
+        fs::create_dir(obstacle).unwrap();
+    }
+    assert!(call().is_err());
+    for obstacle in obstacles {
+        fs::remove_dir(obstacle).unwrap();
+    }
+    assert_eq!(snapshot(pool), before);
+    assert_consistent(bench, pool);
+    call().unwrap();
+    assert_consistent(bench, pool);
+}
+
 /// Obstacles on the disk itself, for the steps that the store takes.
 #[test]
 fn a_record_that_cannot_be_written_leaves_everything_as_it_was() {
@@ -124,38 +141,24 @@ fn a_record_that_cannot_be_written_leaves_everything_as_it_was() {
     let pool = bench.open();
     bench.backend.set_usage(0);
     let id = id_of("a");
-    // The record is written here first, so nothing can be written while this is a directory.
-    let obstacle = bench.path(format!(".berth/staging/{id}.json"));
-    let blocked = |call: &dyn Fn() -> Result<(), Error>| {
-        let before = snapshot(&pool);
-        fs::create_dir(&obstacle).unwrap();
-        assert!(call().is_err());
-        fs::remove_dir(&obstacle).unwrap();
-        assert_eq!(snapshot(&pool), before);
-        assert_consistent(&bench, &pool);
-        call().unwrap();
-        assert_consistent(&bench, &pool);
-    };
-    blocked(&|| pool.create(kept("a"), exactly(GIB)).map(drop));
-    blocked(&|| pool.delete(id.as_str()));
-    blocked(&|| pool.undelete(id.as_str()).map(drop));
+    let record = |state: &str| bench.path(format!(".berth/records/{id}.{state}"));
+    let create = |name: &str| pool.create(kept(name), exactly(GIB)).map(drop);
+    let temporary = bench.path(format!(".berth/staging/{id}.json"));
+    blocked(&bench, &pool, &[temporary], &|| create("a"));
+    let other = bench.record_path(&id_of("b"));
+    blocked(&bench, &pool, &[other], &|| create("b"));
+    // Every name that a tombstone made in the next minute can get.
+    let untils = now() + HOUR.as_secs()..now() + HOUR.as_secs() + 60;
+    let tombstones: Vec<_> = untils.map(|until| record(&format!("deleted.{until}"))).collect();
+    blocked(&bench, &pool, &tombstones, &|| pool.delete(id.as_str()));
+    blocked(&bench, &pool, &[record("json")], &|| {
+        pool.undelete(id.as_str()).map(drop)
+    });
     pool.delete(id.as_str()).unwrap();
-    blocked(&|| pool.purge(&id, &Stop::default()));
-    assert_eq!(pool.counts(), (0, 0));
-}
-
-#[test]
-fn a_record_that_cannot_be_put_in_its_place_leaves_no_volume() {
-    let bench = Bench::new();
-    let pool = bench.open();
-    fs::create_dir(bench.record_path(&id_of("a"))).unwrap();
-    assert!(pool.create(spec("a"), exactly(GIB)).is_err());
-    assert!(bench.names("volumes").is_empty());
-    assert!(bench.names(".berth/staging").is_empty());
-    assert_eq!(pool.committed_bytes(), 0);
-    fs::remove_dir(bench.record_path(&id_of("a"))).unwrap();
-    pool.create(spec("a"), exactly(GIB)).unwrap();
-    assert_consistent(&bench, &pool);
+    blocked(&bench, &pool, &[record("purging")], &|| {
+        pool.purge(&id, &Stop::default())
+    });
+    assert_eq!(pool.counts(), (1, 0));
 }
 
 #[test]

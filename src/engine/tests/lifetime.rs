@@ -29,19 +29,17 @@ fn the_engine_takes_a_pool_as_soon_as_there_is_one() {
 }
 
 #[test]
-fn a_new_pool_is_made_where_that_was_asked_for_and_there_is_nothing() {
+fn a_new_pool_is_made_at_the_start_where_there_is_nothing() {
     let bench = Bench::without_pool();
-    let engine = bench.engine(true);
-    assert!(engine.pool().is_err());
     fs::create_dir(bench.pool_path()).unwrap();
     fs::write(bench.path("precious"), "bytes").unwrap();
-    engine.look_after_pool();
-    assert!(engine.pool().is_err());
-    assert_eq!(names(&bench.pool_path()), ["precious"]);
+    let engine = bench.engine(true);
+    assert_eq!(reason(&engine), "PoolWrongDisk");
     fs::remove_file(bench.path("precious")).unwrap();
     engine.look_after_pool();
-    let uuid = engine.pool().unwrap().uuid();
-    drop(engine);
+    assert!(engine.pool().is_err());
+    assert!(names(&bench.pool_path()).is_empty());
+    let uuid = bench.engine(true).pool().unwrap().uuid();
     assert_eq!(bench.engine(true).pool().unwrap().uuid(), uuid);
 }
 

@@ -26,7 +26,7 @@ use crate::mount::fake::FakeMounter;
 use crate::mount::{KubeletDir, TargetPath};
 use crate::store;
 use crate::volume::{
-    AccessMode, Attributes, Capability, Capacity, CapacityRange, Record, VolumeId, VolumeName, VolumeSpec,
+    AccessMode, Attributes, Capability, Capacity, CapacityRange, Deletion, Record, VolumeId, VolumeName, VolumeSpec,
 };
 
 const GIB: u64 = 1 << 30;
@@ -109,7 +109,7 @@ impl Bench {
         fs::write(self.path("volumes").join(id.as_str()).join("data"), "bytes").unwrap();
     }
 
-    /// The record of a volume on disk.
+    /// The record of a volume that is not deleted.
     fn record_path(&self, id: &VolumeId) -> PathBuf {
         self.path(format!(".berth/records/{id}.json"))
     }
@@ -119,6 +119,15 @@ impl Bench {
         let kubelet = KubeletDir::new(Path::new("/kubelet")).unwrap();
         self.mounter.make_directory(Path::new("/kubelet/pods"));
         kubelet.target(&format!("/kubelet/pods/{name}")).unwrap()
+    }
+}
+
+/// The name of a record's file.
+fn record_name(record: &Record) -> String {
+    match record.deletion {
+        None => format!("{}.json", record.id),
+        Some(Deletion::Kept { until }) => format!("{}.deleted.{until}", record.id),
+        Some(Deletion::Purging) => format!("{}.purging", record.id),
     }
 }
 
@@ -201,13 +210,13 @@ fn assert_consistent(bench: &Bench, pool: &Pool) {
         let wanted = known.iter().filter(|record| record.deletion.is_some() == deleted);
         wanted.map(|record| record.id.to_string()).collect()
     };
-    let mut records: Vec<_> = known.iter().map(|record| format!("{}.json", record.id)).collect();
+    let mut records: Vec<_> = known.iter().map(record_name).collect();
     records.sort();
     let disk = bench.on_disk();
     assert_eq!(disk[".berth/records"], records);
     assert_eq!(disk["volumes"], ids(false));
     // What a purge has removed may have its tombstone still.
-    let purging = |id: &str| pool.registry().get(id).unwrap().deletion.unwrap().purging;
+    let purging = |id: &str| pool.registry().get(id).unwrap().deletion == Some(Deletion::Purging);
     let in_trash = &disk[".berth/trash"];
     let mut deleted = ids(true);
     deleted.retain(|id| in_trash.contains(id) || !purging(id));

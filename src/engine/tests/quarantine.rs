@@ -144,7 +144,7 @@ fn health_names_the_record_and_what_to_do() {
     assert_eq!(reasons("b"), ["DirectoryMissing"]);
     assert!(reasons("c").is_empty());
     assert_eq!(kind(engine.volume_health("unknown")), Kind::NotFound);
-    let sick: Vec<_> = engine.unhealthy_volumes().into_keys().collect();
+    let sick: Vec<_> = engine.unhealthy_volumes().unwrap().into_keys().collect();
     let mut expected = [id_of("a").to_string(), id_of("b").to_string()];
     expected.sort();
     assert_eq!(sick, expected);

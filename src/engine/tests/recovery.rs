@@ -25,10 +25,8 @@ fn write_record(bench: &Bench, spec: VolumeSpec, deletion: Option<Deletion>) -> 
 }
 
 fn deleted() -> Option<Deletion> {
-    Some(Deletion {
-        deleted_at: now(),
-        purge_at: now() + HOUR.as_secs(),
-        purging: false,
+    Some(Deletion::Kept {
+        until: now() + HOUR.as_secs(),
     })
 }
 

@@ -26,7 +26,7 @@ fn what_was_committed_is_read_again() {
     assert_eq!(contents.records, [changed.clone(), second]);
     assert!(contents.quarantined.is_empty());
     for _ in 0..2 {
-        store.forget(&changed.id).unwrap();
+        store.forget(&changed).unwrap();
     }
     assert_eq!(store.load().unwrap().records.len(), 1);
 }

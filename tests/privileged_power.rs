@@ -1,0 +1,204 @@
+//! Power cuts: what was acknowledged is there afterwards, on disks that lose all that was not synced.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::disk::{shut_down, unmount};
+use common::requests::{MIB, create_with};
+use common::{Clients, Filesystem, Node, eventually, on_filesystems};
+use tokio::task::JoinSet;
+use tonic::Status;
+
+/// Callers at the same time.
+const CALLERS: usize = 8;
+/// Power cuts on each file system, with and without the journal that is in memory.
+const CYCLES: u32 = 3;
+
+/// What was acknowledged of a volume.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Known {
+    /// It is there.
+    Created,
+    /// It is there, and what the test wrote and synced.
+    Written,
+    /// It is deleted.
+    Deleted,
+    /// It is deleted, and the trash keeps what the test wrote.
+    InTrash,
+    /// A call about it was not answered: both are right.
+    Unknown,
+}
+
+#[derive(Clone, Default)]
+struct Ledger(Arc<Mutex<BTreeMap<String, Known>>>);
+
+impl Ledger {
+    fn note(&self, id: &str, known: Known) {
+        self.0.lock().unwrap().insert(id.to_owned(), known);
+    }
+
+    fn with(&self, wanted: Known) -> Vec<String> {
+        let ledger = self.0.lock().unwrap();
+        let ids = ledger.iter().filter(|(_, known)| **known == wanted);
+        ids.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+#[test]
+fn privileged_what_was_acknowledged_survives_a_power_cut() {
+    let name = "privileged_what_was_acknowledged_survives_a_power_cut";
+    on_filesystems(name, &[Filesystem::Xfs, Filesystem::Ext4], async |node| {
+        let node = Arc::new(node);
+        let ledger = Ledger::default();
+        for cycle in 0..CYCLES {
+            for flush in [false, true] {
+                let agent = node.agent().await;
+                let clients = agent.clients().await;
+                let mut callers = JoinSet::new();
+                for caller in 0..CALLERS {
+                    let (node, clients, ledger) = (node.clone(), clients.clone(), ledger.clone());
+                    let name = format!("{cycle}-{flush}-{caller}");
+                    callers.spawn(async move { call_until_it_fails(&node, &clients, &ledger, &name).await });
+                }
+                let before = ledger.0.lock().unwrap().len();
+                eventually("calls are answered", async || {
+                    ledger.0.lock().unwrap().len() > before + 40
+                })
+                .await;
+                tokio::time::sleep(Duration::from_millis(u64::from(cycle) * 7)).await;
+                shut_down(&node.pool(), flush);
+                while let Some(ended) = callers.join_next().await {
+                    ended.unwrap();
+                }
+                drop(agent);
+                unmount(&node.pool());
+                node.disk.mount(&node.pool(), "");
+                let agent = node.agent_with(&[]).await;
+                check(&node, &agent.clients().await, &ledger).await;
+            }
+        }
+    });
+}
+
+async fn call_until_it_fails(node: &Node, clients: &Clients, ledger: &Ledger, name: &str) {
+    for number in 0.. {
+        let done = match number % 4 {
+            0 => live(node, clients, ledger, &format!("{name}-{number}"), "0")
+                .await
+                .map(|_| ()),
+            1 => live_and_die(node, clients, ledger, &format!("{name}-{number}"), "0")
+                .await
+                .map(|_| ()),
+            2 => live_and_die(node, clients, ledger, &format!("{name}-{number}"), "1h")
+                .await
+                .map(|_| ()),
+            _ => live_die_and_live(node, clients, ledger, &format!("{name}-{number}")).await,
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes a volume for a claim and writes to it.
+async fn live(node: &Node, clients: &Clients, ledger: &Ledger, name: &str, retention: &str) -> Result<String, Status> {
+    let parameters = [
+        ("csi.storage.k8s.io/pvc/namespace", "power"),
+        ("csi.storage.k8s.io/pvc/name", name),
+        ("berth.dev/trash-retention", retention),
+    ];
+    let request = create_with(name, MIB / 64, &parameters);
+    let id = clients.create_from(request).await?;
+    ledger.note(&id, Known::Created);
+    if write(node, &id).is_ok() {
+        ledger.note(&id, Known::Written);
+    }
+    Ok(id)
+}
+
+async fn live_and_die(
+    node: &Node,
+    clients: &Clients,
+    ledger: &Ledger,
+    name: &str,
+    retention: &str,
+) -> Result<String, Status> {
+    let id = live(node, clients, ledger, name, retention).await?;
+    let written = ledger.with(Known::Written).contains(&id);
+    ledger.note(&id, Known::Unknown);
+    clients.delete(&id).await?;
+    let kept = retention != "0" && written;
+    ledger.note(&id, if kept { Known::InTrash } else { Known::Deleted });
+    Ok(id)
+}
+
+async fn live_die_and_live(node: &Node, clients: &Clients, ledger: &Ledger, name: &str) -> Result<(), Status> {
+    let id = live_and_die(node, clients, ledger, name, "1h").await?;
+    let written = ledger.with(Known::InTrash).contains(&id);
+    ledger.note(&id, Known::Unknown);
+    clients.undelete(&id).await?;
+    ledger.note(&id, if written { Known::Written } else { Known::Created });
+    Ok(())
+}
+
+/// What a database does before it says "committed".
+fn write(node: &Node, id: &str) -> std::io::Result<()> {
+    let directory = node.volume(id);
+    let mut file = File::create(directory.join("data"))?;
+    file.write_all(id.as_bytes())?;
+    file.sync_all()?;
+    File::open(directory)?.sync_all()
+}
+
+async fn check(node: &Node, clients: &Clients, ledger: &Ledger) {
+    let listed = clients.list().await.unwrap();
+    let written = ledger.with(Known::Written);
+    for id in ledger.with(Known::Created).iter().chain(&written) {
+        assert!(listed.contains(id), "{id} was created and is gone");
+        assert!(node.volume(id).is_dir(), "{id} has no directory");
+    }
+    for id in &written {
+        let data = std::fs::read(node.volume(id).join("data"));
+        assert_eq!(data.expect("synced data"), id.as_bytes(), "{id}");
+    }
+    let in_trash = ledger.with(Known::InTrash);
+    for id in ledger.with(Known::Deleted).iter().chain(&in_trash) {
+        assert!(!listed.contains(id), "{id} was deleted and is back");
+        assert!(!node.volume(id).exists(), "{id} was deleted and its directory is back");
+    }
+    for id in &in_trash {
+        let data = std::fs::read(node.trash(id).join("data"));
+        assert_eq!(data.expect("the trash keeps it"), id.as_bytes(), "{id}");
+    }
+    let findings = clients.diagnose().await;
+    assert!(findings.is_empty(), "{findings:?}");
+    check_links(node, clients).await;
+    eventually("the trash gives up what it is not to keep", async || {
+        ledger.with(Known::Deleted).iter().all(|id| !node.trash(id).exists())
+    })
+    .await;
+}
+
+/// Every claim's link leads to its volume, and there is none of a claim without one.
+async fn check_links(node: &Node, clients: &Clients) {
+    let summaries = clients.summaries().await.unwrap();
+    let active = summaries.iter().filter(|summary| summary.state != "Deleted");
+    let expected: BTreeMap<_, _> = active
+        .map(|summary| (summary.claim.clone(), summary.volume_id.clone()))
+        .collect();
+    let links = std::fs::read_dir(node.pool().join("by-claim/power")).unwrap();
+    let found: BTreeMap<_, _> = links
+        .map(|link| {
+            let path = link.unwrap().path();
+            let target = std::fs::read_link(&path).unwrap();
+            let [claim, id] = [&path, &target].map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+            (format!("power/{claim}"), id)
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
