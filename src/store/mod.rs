@@ -15,6 +15,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -206,22 +207,28 @@ impl Store {
         Ok(contents)
     }
 
-    /// One volume has one record. Should a second one turn up, the volume that is in use counts: a
-    /// tombstone beside it must not take its data away.
+    /// One volume has one record. Should a second one turn up, the volume that is in use counts:
+    /// nothing beside it must take its data away. A tombstone counts only by itself.
     fn set_duplicates_aside(&self, contents: &mut Contents) {
-        contents
-            .records
-            .sort_by(|a, b| (&a.id, a.deletion.is_some()).cmp(&(&b.id, b.deletion.is_some())));
-        contents.records.dedup_by(|later, first| {
-            let duplicate = later.id == first.id;
-            if duplicate {
-                contents.quarantined.push(Quarantined {
+        let Contents { records, quarantined } = contents;
+        records.sort_by_key(|record| record.deletion.is_some());
+        for found in quarantined.iter_mut() {
+            let served = |record: &Record| record.deletion.is_none() && found.id.as_ref() == Some(&record.id);
+            if records.iter().any(served) {
+                found.id = None;
+            }
+        }
+        let mut taken: HashSet<_> = quarantined.iter().filter_map(|found| found.id.clone()).collect();
+        records.retain(|record| {
+            let first = taken.insert(record.id.clone());
+            if !first {
+                quarantined.push(Quarantined {
                     id: None,
-                    path: self.path_of(Area::Records, &name::format(&later.id, later.deletion)),
-                    problem: format!("volume {} has another record", later.id),
+                    path: self.path_of(Area::Records, &name::format(&record.id, record.deletion)),
+                    problem: format!("volume {} has another record", record.id),
                 });
             }
-            duplicate
+            first
         });
     }
 
@@ -397,11 +404,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// Makes the entries of an area durable.
-    pub fn sync(&self, area: Area) -> Result<(), Error> {
-        fsync(self.area(area)).map_err(|errno| Error::io("sync", self.path.join(area.path()), errno))
     }
 
     /// The names in an area, in no order. A name that is not UTF-8 is shown with `�` and so never
