@@ -299,26 +299,24 @@ impl Store {
     ) -> Result<(), Error> {
         let (from, to) = (name::format(&record.id, record.deletion), name::format(&record.id, to));
         let records = self.area(Area::Records);
-        let rename = || {
-            renameat2(
-                records,
-                from.as_str(),
-                records,
-                to.as_str(),
-                RenameFlags::RENAME_NOREPLACE,
-            )
+        let rename = |from: &str, to: &str| renameat2(records, from, records, to, RenameFlags::RENAME_NOREPLACE);
+        let attempt = || {
+            rename(&from, &to)?;
+            // Were the new name to stay after a failure, no later try would find the record.
+            fsync(records).inspect_err(|_| {
+                let _ = rename(&to, &from);
+            })
         };
         self.sync_all(synced)
-            .and_then(|()| match rename() {
+            .and_then(|()| match attempt() {
                 Err(Errno::ENOSPC | Errno::EDQUOT) => {
                     // An absent ballast means that it was spent before: the retry then tells why.
                     let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
                     self.ballast_spent.store(true, Ordering::Relaxed);
-                    rename()
+                    attempt()
                 }
                 other => other,
             })
-            .and_then(|()| fsync(records))
             .map_err(|errno| Error::io("rename the record", self.path_of(Area::Records, &from), errno))
     }
 
