@@ -85,7 +85,7 @@ impl Store {
         let info = read_pool_file(path, root.as_fd())?;
         let found =
             filesystem::identify(&root).map_err(|error| Error::io("identify the file system of", path, error))?;
-        if found != info.filesystem {
+        if !found.is_same(&info.filesystem) {
             return Err(Error::WrongFilesystem {
                 path: path.to_owned(),
                 expected: format!("{} {}", info.filesystem.kind, info.filesystem.id),
