@@ -12,6 +12,8 @@ pub mod layout;
 mod name;
 mod pool_file;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -328,7 +330,8 @@ impl Store {
         if !self.ballast_spent.swap(false, Ordering::Relaxed) {
             return;
         }
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        // Without O_NONBLOCK a planted fifo would block the open for ever.
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let mode = Mode::from_bits_truncate(0o600);
         let restored = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode)
             .and_then(|file| nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, layout::BALLAST_BYTES));

@@ -1,1 +1,0 @@
-//! The engine on fakes, with failures at every step.
