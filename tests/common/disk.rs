@@ -36,6 +36,7 @@ impl Filesystem {
 /// them the loop device.
 #[derive(Debug)]
 pub struct Disk {
+    filesystem: Filesystem,
     image: PathBuf,
 }
 
@@ -54,7 +55,17 @@ impl Disk {
             unreachable!("every file system names its mkfs");
         };
         run(Command::new(program).args(flags).args(further).arg(&image));
-        Self { image }
+        Self { filesystem, image }
+    }
+
+    /// A disk that holds what this one holds at the moment, without what was not written to it yet.
+    pub fn copy(&self, name: &str) -> Self {
+        let image = self.image.with_file_name(format!("{name}.img"));
+        run(Command::new("cp").arg("--sparse=always").args([&self.image, &image]));
+        Self {
+            filesystem: self.filesystem,
+            image,
+        }
     }
 
     /// Mounts it at `path` from a loop device of its own, as a disk that was plugged in again.
@@ -74,6 +85,10 @@ impl Disk {
     /// Mounts it at `path`, which is made if need be.
     pub fn mount(&self, path: &Path, options: &str) {
         std::fs::create_dir_all(path).expect("mount point");
+        if self.filesystem == Filesystem::Btrfs {
+            // The kernel remembers the newest copy of a disk and refuses older ones.
+            run(Command::new("btrfs").args(["device", "scan", "--forget"]));
+        }
         let options = if options.is_empty() {
             "loop".to_owned()
         } else {
