@@ -93,7 +93,7 @@ fn privileged_the_trash_keeps_time_across_a_restart() {
     at_once_on_every_filesystem(name, async |node| {
         let agent = node.agent().await;
         let clients = agent.clients().await;
-        let id = kept_for(&clients, "2s").await;
+        let id = kept_for(&clients, "3s").await;
         std::fs::write(node.volume(&id).join("a"), "data").unwrap();
         clients.delete(&id).await.unwrap();
         agent.kill();
@@ -208,6 +208,29 @@ fn privileged_a_mount_inside_the_trash_is_left_and_reported() {
         let _agent = node.agent().await;
         gone(&node, &id).await;
         assert!(other.join("canary").exists() && same.join("canary").exists());
+    });
+}
+
+/// Mounted over the deleted volume itself, while the trash keeps it.
+#[test]
+fn privileged_a_mount_over_what_the_trash_keeps_is_left_and_reported() {
+    let name = "privileged_a_mount_over_what_the_trash_keeps_is_left_and_reported";
+    at_once_on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        let same = node.pool().join("kept");
+        std::fs::create_dir(&same).unwrap();
+        std::fs::write(same.join("canary"), "sings").unwrap();
+        let id = kept_for(&clients, "2s").await;
+        clients.delete(&id).await.unwrap();
+        run(Command::new("mount").arg("--bind").args([&same, &node.trash(&id)]));
+        eventually("the log tells of it", async || agent.log().contains("not purged")).await;
+        assert_eq!(std::fs::read(same.join("canary")).unwrap(), b"sings");
+        unmount(&node.trash(&id));
+        agent.kill();
+        let _agent = node.agent().await;
+        gone(&node, &id).await;
+        assert_eq!(std::fs::read(same.join("canary")).unwrap(), b"sings");
     });
 }
 
