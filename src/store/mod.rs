@@ -21,7 +21,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
@@ -284,6 +284,9 @@ impl Store {
     /// Makes durable that the deletion of a volume is as far as `to` says, together with what was
     /// changed before in the directories `synced`. One rename does it, so it needs no space to
     /// speak of; where a full disk refuses even that, the ballast gives way.
+    ///
+    /// A call that failed may have renamed the record all the same, and a stale name of the volume
+    /// may have come back after a power cut: neither keeps the next call from its end.
     pub fn commit_deletion(
         &self,
         record: &Record,
@@ -292,14 +295,9 @@ impl Store {
     ) -> Result<(), Error> {
         let (from, to) = (name::format(&record.id, record.deletion), name::format(&record.id, to));
         let records = self.area(Area::Records);
-        let rename = || {
-            renameat2(
-                records,
-                from.as_str(),
-                records,
-                to.as_str(),
-                RenameFlags::RENAME_NOREPLACE,
-            )
+        let rename = || match renameat(records, from.as_str(), records, to.as_str()) {
+            Err(Errno::ENOENT) if beneath::open(records, to.as_str(), OFlag::O_PATH).is_ok() => Ok(()),
+            other => other,
         };
         self.sync_all(synced)
             .and_then(|()| match rename() {
