@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod calls;
 pub mod disk;
+pub mod health;
 pub mod isolated;
 pub mod node;
 pub mod requests;
