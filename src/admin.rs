@@ -12,13 +12,12 @@ use crate::proto::admin::{
     DiagnoseRequest, DiagnoseResponse, Finding, ListVolumesRequest, ListVolumesResponse, UndeleteRequest,
     UndeleteResponse, VolumeSummary,
 };
-use crate::store::layout::Area;
 
 /// Every volume of the pool, for a person.
 pub fn list_volumes(engine: &Engine, measure: bool) -> Result<ListVolumesResponse, Error> {
     let pool = engine.pool()?;
     let quarantined = pool.quarantined().map(|(id, _)| {
-        let path = pool.store().path_of(Area::Volumes, id.as_str());
+        let path = pool.volume_path(id);
         VolumeSummary {
             volume_id: id.to_string(),
             state: "Quarantined".to_owned(),
@@ -42,7 +41,7 @@ pub fn diagnose(engine: &Engine) -> DiagnoseResponse {
 pub fn undelete(engine: &Engine, id: &str) -> Result<UndeleteResponse, Error> {
     let pool = engine.pool()?;
     let record = pool.undelete(id)?;
-    let path = pool.store().path_of(Area::Volumes, record.id.as_str());
+    let path = pool.volume_path(&record.id);
     Ok(UndeleteResponse {
         path: path.display().to_string(),
     })
@@ -109,7 +108,7 @@ fn summary(overview: &Overview) -> VolumeSummary {
         state: state.to_owned(),
         path: overview.path.display().to_string(),
         published_at: overview.mounts.iter().map(|path| path.display().to_string()).collect(),
-        purge_at: record.deletion.map(|deletion| signed(deletion.purge_at)),
+        purge_at: record.deletion.map(|deletion| signed(deletion.purge_at())),
     }
 }
 

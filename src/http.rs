@@ -49,13 +49,10 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     if *shared.stop.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".to_owned());
     }
-    let check = tokio::task::spawn_blocking(move || Ok(shared.engine.pool()?.store().verify()?));
+    let check = tokio::task::spawn_blocking(move || shared.engine.pool()?.verify());
     match check.await {
         Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
-        Ok(Err(error)) => {
-            let error: crate::engine::Error = error;
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"))
-        }
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` says how the modules depend on each other and what each must not know.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests"))]
+
 pub mod admin;
 pub mod backend;
 pub mod cli;
@@ -9,6 +11,8 @@ pub mod config;
 pub mod csi;
 pub mod demo;
 pub mod engine;
+#[cfg(test)]
+mod faults;
 pub mod http;
 pub mod metrics;
 pub mod mount;

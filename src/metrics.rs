@@ -123,7 +123,7 @@ impl PoolFigures {
 
     fn update(&self, pool: &Pool) {
         let (volumes, trash) = pool.counts();
-        let usable = pool.store().verify().is_ok();
+        let usable = pool.verify().is_ok();
         self.ready.set(usable.into());
         self.volumes.set(volumes as u64);
         self.trash.set(trash as u64);

@@ -1,5 +1,13 @@
 //! The health of volumes: each reason is provoked, told by every call that could know it, and goes away.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
+
 mod common;
 
 use std::os::unix::fs::symlink;

@@ -1,5 +1,13 @@
 //! Power cuts: what was acknowledged is there afterwards, on disks that lose all that was not synced.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -12,30 +12,32 @@ use crate::sys::beneath::open_directory;
 use crate::sys::stat::stat;
 use crate::volume::{Attributes, VolumeId};
 
+/// The permission bits of a mode.
+const PERMISSIONS: u32 = 0o7777;
+
 /// Makes a directory per volume. Its size is promised by capacity accounting, not enforced.
 #[derive(Debug, Default)]
 pub struct DirectoryBackend;
 
 impl Backend for DirectoryBackend {
-    fn create(&self, staging: BorrowedFd<'_>, id: &VolumeId, attributes: &Attributes) -> Result<(), Error> {
+    fn create(&self, parent: BorrowedFd<'_>, id: &VolumeId, attributes: &Attributes) -> Result<Data, Error> {
         let fail = |operation| move |errno: Errno| Error::new(operation, id, errno);
-        match unlinkat(staging, id.as_str(), UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(fail("clear the staging directory of volume")(errno)),
-        }
-        // Nobody can walk into it before its owner and mode are right: staging is root's alone.
-        mkdirat(staging, id.as_str(), Mode::from_bits_truncate(0o700)).map_err(fail("make the directory of volume"))?;
-        let directory = open_directory(staging, id.as_str()).map_err(fail("open the new directory of volume"))?;
+        make_directory(parent, id.as_str(), attributes.mode).map_err(fail("make the directory of volume"))?;
+        let directory = open_directory(parent, id.as_str()).map_err(fail("open the new directory of volume"))?;
+        let status = stat(&directory).map_err(|error| Error::new("examine the new directory of volume", id, error))?;
         if attributes.uid.is_some() || attributes.gid.is_some() {
-            fchown(
-                &directory,
-                attributes.uid.map(Uid::from_raw),
-                attributes.gid.map(Gid::from_raw),
-            )
-            .map_err(fail("set the owner of volume"))?;
+            let (uid, gid) = (attributes.uid.map(Uid::from_raw), attributes.gid.map(Gid::from_raw));
+            fchown(&directory, uid, gid).map_err(fail("set the owner of volume"))?;
         }
         // After the owner: chown(2) clears the set-group-ID bit.
-        fchmod(&directory, Mode::from_bits_truncate(attributes.mode)).map_err(fail("set the mode of volume"))
+        let mode = Mode::from_bits_truncate(attributes.mode);
+        if status.mode & PERMISSIONS != attributes.mode || attributes.uid.is_some() || attributes.gid.is_some() {
+            fchmod(&directory, mode).map_err(fail("set the mode of volume"))?;
+        }
+        Ok(Data {
+            directory,
+            identity: status.identity,
+        })
     }
 
     fn open(&self, parent: BorrowedFd<'_>, id: &VolumeId) -> Result<Data, Error> {
@@ -69,5 +71,18 @@ impl Backend for DirectoryBackend {
 
     fn purge(&self, trash: BorrowedFd<'_>, id: &VolumeId, pace: &mut dyn FnMut() -> bool) -> Result<Purge, Error> {
         purge::purge(trash, id.as_str(), pace)
+    }
+}
+
+/// Nobody else can walk into a directory whose owner and mode are not right yet: its parent is
+/// root's alone.
+fn make_directory(parent: BorrowedFd<'_>, name: &str, mode: u32) -> nix::Result<()> {
+    let make = || mkdirat(parent, name, Mode::from_bits_truncate(mode & 0o777));
+    match make() {
+        Err(Errno::EEXIST) => match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) => make(),
+            Err(_) => Err(Errno::EEXIST),
+        },
+        other => other,
     }
 }

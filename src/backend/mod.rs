@@ -18,9 +18,9 @@ use crate::volume::{Attributes, VolumeId};
 ///
 /// Every method takes the directory in which the volume lies and reaches nothing outside it.
 pub trait Backend: Send + Sync {
-    /// Makes the empty volume `id` in the directory `staging`, complete with owner and mode. What an
-    /// earlier attempt left there is replaced.
-    fn create(&self, staging: BorrowedFd<'_>, id: &VolumeId, attributes: &Attributes) -> Result<(), Error>;
+    /// Makes the empty volume `id` in the directory `parent`, complete with owner and mode. What an
+    /// interrupted attempt left there, empty, is replaced; anything else is `EEXIST`.
+    fn create(&self, parent: BorrowedFd<'_>, id: &VolumeId, attributes: &Attributes) -> Result<Data, Error>;
 
     /// Opens the data of volume `id` in the directory `parent`. Fails if it is not a directory on
     /// the same file system: a symbolic link or a mount in its place is not the volume.

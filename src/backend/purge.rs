@@ -36,6 +36,10 @@ struct Tree<'a> {
 
 /// Removes `name` from `trash` with all that is in it.
 pub fn purge(trash: BorrowedFd<'_>, name: &str, pace: &mut dyn FnMut() -> bool) -> Result<Purge, Error> {
+    // Most volumes that are deleted were emptied by their owners.
+    if unlinkat(trash, name, UnlinkatFlags::RemoveDir).is_ok() {
+        return Ok(Purge::Done);
+    }
     let root = match open_directory(trash, name) {
         Ok(root) => root,
         Err(Errno::ENOENT) => return Ok(Purge::Done),
@@ -140,10 +144,10 @@ impl Tree<'_> {
     fn lift_protection(&self, parent: BorrowedFd<'_>, name: &CStr, kind: Option<Type>) {
         let _ = unprotect(parent);
         // Opening a device or a fifo could have effects; they cannot carry the flags anyway.
-        if matches!(kind, Some(Type::File | Type::Directory)) {
-            if let Ok(fd) = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-                let _ = unprotect(&fd);
-            }
+        if matches!(kind, Some(Type::File | Type::Directory))
+            && let Ok(fd) = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)
+        {
+            let _ = unprotect(&fd);
         }
     }
 

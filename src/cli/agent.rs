@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +24,7 @@ use crate::proto::csi::identity_server::IdentityServer;
 use crate::proto::csi::node_server::NodeServer;
 use crate::proto::registration::registration_server::RegistrationServer;
 use crate::registration::{self, Registrar};
-use crate::server::{Observe, Socket, told};
+use crate::server::{Observe, Running, Socket, told};
 use crate::sys::allocator;
 use crate::{http, telemetry};
 
@@ -33,6 +34,9 @@ const ARENAS: u8 = 2;
 const WORKERS: usize = 2;
 /// Calls that work at the same time; more of them wait.
 const BLOCKING_THREADS: usize = 128;
+/// How long the last answers may take to be written, and requests to arrive that were sent before
+/// their clients heard of the end.
+const LINGER: Duration = Duration::from_millis(300);
 
 /// Runs the agent.
 pub fn run(args: &AgentArgs) -> anyhow::Result<ExitCode> {
@@ -46,21 +50,24 @@ pub fn run(args: &AgentArgs) -> anyhow::Result<ExitCode> {
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
-    let result = runtime.block_on(serve(args));
-    runtime.shutdown_timeout(args.drain_timeout);
-    result.map(|()| ExitCode::SUCCESS)
+    let deadline = runtime.block_on(serve(args))?;
+    runtime.shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
+    info!("agent ended");
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
+/// Serves until told to stop. Returns until when work on threads of its own may go on.
+async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);
 
-    // Sockets first: a second agent ends here, before it touches anything.
+    // Before the sockets are, which would make the directory: no kubelet looks into a mistyped one.
+    let mounter = LinuxMounter::new(&args.kubelet_dir).context("--kubelet-dir")?;
+    // Sockets next: a second agent ends here, before it touches anything.
     let csi_socket = Socket::claim(&args.csi_endpoint)?;
     let registration_socket = Socket::claim(&registration::socket_path(args.kubelet_dir.path()))?;
 
-    let mounter = LinuxMounter::new(&args.kubelet_dir).context("--kubelet-dir")?;
     let settings = Settings {
         pool: args.pool.clone(),
         init_pool: args.init_pool,
@@ -74,8 +81,9 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {} (--http-addr)", args.http_addr))?;
 
     let driver = Driver::new(engine.clone(), &args.node_name, args.kubelet_dir.clone());
+    let running = Running::default();
     let csi = Server::builder()
-        .layer(Observe::new(metrics))
+        .layer(Observe::new(metrics, running.clone()))
         .add_service(IdentityServer::new(driver.clone()))
         .add_service(ControllerServer::new(driver.clone()))
         .add_service(NodeServer::new(driver))
@@ -99,14 +107,22 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
         _ = terminate.recv() => info!("SIGTERM: finishing what runs"),
         _ = interrupt.recv() => info!("SIGINT: finishing what runs"),
     }
+    let deadline = Instant::now() + args.drain_timeout;
     // All receivers may be gone when serving ended by itself.
     let _ = stop.send(true);
-    if tokio::time::timeout(args.drain_timeout, serving).await.is_err() {
-        warn!(timeout = ?args.drain_timeout, "calls still run or clients still hold connections; ending anyway");
+    // Its threads may be in the middle of a large volume: they end while calls do, or never have to.
+    tokio::task::spawn_blocking(move || drop(background));
+    let done = async {
+        tokio::select! {
+            _ = &mut serving => {}
+            // What is still connected now calls nothing, and may well stay connected for ever.
+            () = running.quiet(LINGER) => {}
+        }
+    };
+    if tokio::time::timeout_at(deadline.into(), done).await.is_err() {
+        warn!(timeout = ?args.drain_timeout, "calls still run; ending anyway");
     }
-    drop(background);
-    info!("agent ended");
-    Ok(())
+    Ok(deadline)
 }
 
 async fn until(mut stop: watch::Receiver<bool>) {

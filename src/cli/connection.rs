@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::backend::DirectoryBackend;
 use crate::config::{DEFAULT_ENDPOINT, DEFAULT_POOL, parse_endpoint};
 use crate::engine::capacity::{Policy, Reserve};
-use crate::engine::{Engine, Settings};
+use crate::engine::{self, Engine, Settings};
 use crate::mount::{KubeletDir, LinuxMounter};
 use crate::proto::admin::admin_client::AdminClient;
 
@@ -45,6 +45,18 @@ impl PoolArgs {
             .await
             .with_context(|| format!("cannot talk to the agent at {}", self.csi_endpoint.display()))?;
         Ok(Connection::Agent(AdminClient::new(channel)))
+    }
+
+    /// Says with an error of a pool that nobody can use that no agent answered either: the pool may
+    /// well be in use by one whose socket is elsewhere.
+    pub fn alone<T>(&self, result: Result<T, engine::Error>) -> anyhow::Result<T> {
+        match result {
+            Err(error @ engine::Error::Pool(_)) => {
+                let socket = self.csi_endpoint.display();
+                Err(error).with_context(|| format!("no agent answers at {socket} (see --csi-endpoint)"))
+            }
+            other => Ok(other?),
+        }
     }
 
     fn open(&self) -> anyhow::Result<Engine> {

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use super::connection::{Connection, PoolArgs, block_on, plain};
+use super::output;
 use crate::admin;
-use crate::proto::admin::DiagnoseRequest;
+use crate::proto::admin::{DiagnoseRequest, Finding};
 
 /// Flags of `berth doctor`.
 #[derive(Debug, clap::Args)]
@@ -24,16 +25,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Connection::Direct(engine) => admin::diagnose(&engine).findings,
         })
     })?;
-    if findings.is_empty() {
-        println!("Nothing is wrong.");
-    }
-    for finding in &findings {
-        println!("{}: {} ({})", finding.severity, finding.object, finding.reason);
-        println!("  What: {}", finding.message);
-        println!("  Do:   {}", finding.advice);
-    }
+    output::print(&render(&findings))?;
     match findings.iter().any(|finding| finding.severity == "error") {
         true => Ok(ExitCode::FAILURE),
         false => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn render(findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return "Nothing is wrong.\n".to_owned();
+    }
+    let entry = |finding: &Finding| {
+        format!(
+            "{}: {} ({})\n  What: {}\n  Do:   {}\n",
+            finding.severity, finding.object, finding.reason, finding.message, finding.advice
+        )
+    };
+    findings.iter().map(entry).collect()
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::output;
 use crate::config::DEFAULT_POOL;
 use crate::store;
 
@@ -17,12 +18,12 @@ pub struct Args {
 /// Makes the pool and tells what it is.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let info = store::init(&args.pool)?;
-    println!(
-        "New pool {} at {} on {} {}.",
+    output::print(&format!(
+        "New pool {} at {} on {} {}.\n",
         info.uuid,
         args.pool.display(),
         info.filesystem.kind,
         info.filesystem.id
-    );
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ mod agent;
 mod connection;
 mod doctor;
 mod init;
+mod output;
 mod table;
 mod undelete;
 mod volumes;
@@ -53,12 +54,13 @@ pub fn main() -> ExitCode {
         Command::Undelete(args) => undelete::run(&args),
         Command::Demo(options) => crate::demo::run(options).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "berth", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "berth", &mut script);
+            output::print(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
         }
     };
     result.unwrap_or_else(|error| {
-        eprintln!("berth: {error:#}");
+        eprintln!("berth: {}", output::sentence(&error));
         ExitCode::FAILURE
     })
 }

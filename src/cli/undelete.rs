@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::connection::{Connection, PoolArgs, block_on, plain};
+use super::output;
 use crate::admin;
 use crate::proto::admin::UndeleteRequest;
 
@@ -24,9 +25,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 let answer = client.undelete(UndeleteRequest { volume_id }).await;
                 answer.map_err(plain)?.into_inner().path
             }
-            Connection::Direct(engine) => admin::undelete(&engine, &volume_id)?.path,
+            Connection::Direct(engine) => args.pool.alone(admin::undelete(&engine, &volume_id))?.path,
         })
     })?;
-    println!("Volume {} is back at {path}.", args.volume_id);
+    output::print(&format!("Volume {} is back at {path}.\n", args.volume_id))?;
     Ok(ExitCode::SUCCESS)
 }

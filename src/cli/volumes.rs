@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::connection::{Connection, PoolArgs, block_on, plain};
-use super::table;
+use super::{output, table};
 use crate::admin;
 use crate::proto::admin::{ListVolumesRequest, VolumeSummary};
 
@@ -51,15 +51,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 let answer = client.list_volumes(ListVolumesRequest { measure }).await;
                 answer.map_err(plain)?.into_inner().volumes
             }
-            Connection::Direct(engine) => admin::list_volumes(&engine, measure)?.volumes,
+            Connection::Direct(engine) => args.pool.alone(admin::list_volumes(&engine, measure))?.volumes,
         })
     })?;
     match args.output {
         Output::Json => {
             let rows: Vec<_> = volumes.iter().map(row).collect();
-            println!("{}", serde_json::to_string_pretty(&rows)?);
+            output::print(&format!("{}\n", serde_json::to_string_pretty(&rows)?))?;
         }
-        Output::Table => print!("{}", render(&volumes)),
+        Output::Table => output::print(&render(&volumes))?,
     }
     Ok(ExitCode::SUCCESS)
 }

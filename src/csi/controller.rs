@@ -51,6 +51,7 @@ impl Controller for Driver {
         let topology = request.accessibility_requirements.unwrap_or_default();
         let volume = self
             .run_in_pool(move |pool| {
+                request::require_filesystem(&request.volume_capabilities, pool.filesystem())?;
                 driver.require_here(pool, &topology)?;
                 let record = pool.create(spec, range)?;
                 Ok(describe(pool, &record))
@@ -226,7 +227,7 @@ impl Driver {
         let message = format!(
             "none of the topologies asked for is node {} with pool {}",
             self.node_name,
-            pool.store().info().uuid
+            pool.uuid()
         );
         Err(Error::new(Kind::Exhausted, message))
     }

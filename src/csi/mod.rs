@@ -72,7 +72,7 @@ impl Driver {
 
     /// Where volumes of this pool can be used: wherever the pool is.
     fn volume_topology(pool: &Pool) -> csi::Topology {
-        let uuid = pool.store().info().uuid.to_string();
+        let uuid = pool.uuid().to_string();
         csi::Topology {
             segments: HashMap::from([(TOPOLOGY_POOL.to_owned(), uuid)]),
         }

@@ -3,12 +3,13 @@
 use tonic::{Request, Response, Status};
 
 use super::{Driver, request, status};
-use crate::backend::Space;
+use crate::engine::Space;
 use crate::mount::TargetPath;
 use crate::proto::csi;
 use crate::proto::csi::node_server::Node;
 use crate::proto::csi::node_service_capability::{Rpc, Type, rpc};
 use crate::proto::csi::volume_usage::Unit;
+use crate::volume::shorten;
 
 /// What the Node service can do.
 const SERVED: [rpc::Type; 5] = [
@@ -98,7 +99,7 @@ impl Node for Driver {
         let path = self
             .kubelet_dir
             .target(path)
-            .map_err(|error| Status::not_found(format!("volume {id} is not there: {error}")))?;
+            .map_err(|error| Status::not_found(format!("volume {} is not there: {error}", shorten(&id))))?;
         let space = self.run_in_pool(move |pool| pool.stats(&id, &path)).await?;
         Ok(Response::new(csi::NodeGetVolumeStatsResponse { usage: usage(&space) }))
     }

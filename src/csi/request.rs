@@ -76,6 +76,26 @@ pub fn capability(given: &csi::VolumeCapability) -> Result<Capability, ValueErro
     })
 }
 
+/// Fails if a capability wants another file system than the pool has: a directory is on the pool's.
+pub fn require_filesystem(capabilities: &[csi::VolumeCapability], pool: &str) -> Result<(), Error> {
+    let wanted = capabilities
+        .iter()
+        .filter_map(|capability| match &capability.access_type {
+            Some(AccessType::Mount(mount)) => Some(mount.fs_type.as_str()),
+            _ => None,
+        });
+    match wanted.into_iter().find(|wanted| !wanted.is_empty() && *wanted != pool) {
+        None => Ok(()),
+        Some(wanted) => Err(Error::new(
+            Kind::Invalid,
+            format!(
+                "fs_type {:?} cannot be had: the pool is on {pool}; leave csi.storage.k8s.io/fstype out of the class",
+                shorten(wanted)
+            ),
+        )),
+    }
+}
+
 fn access_mode(given: Option<&csi::volume_capability::AccessMode>) -> Result<AccessMode, ValueError> {
     let refuse = |name: &str, problem: &str| Err(ValueError::new(format!("access mode {name}"), problem));
     let Some(given) = given else {

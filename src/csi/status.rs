@@ -3,6 +3,11 @@
 use tonic::{Code, Status};
 
 use crate::engine::{Error, Kind};
+use crate::volume::shorten_to;
+
+/// The longest message, in characters. It travels in a header, in which each byte may take three,
+/// and clients take 16 KiB of headers; no name, ID or path may make them miss the code.
+const LONGEST: usize = 1000;
 
 /// The code of each kind (CSI 1.13, "Error Scheme", and design section 5).
 pub fn code(kind: Kind) -> Code {
@@ -20,12 +25,12 @@ pub fn code(kind: Kind) -> Code {
 
 /// The status that a caller gets for an error.
 pub fn of(error: Error) -> Status {
-    Status::new(code(error.kind()), error.to_string())
+    Status::new(code(error.kind()), shorten_to(LONGEST, &error.to_string()))
 }
 
 /// The status of a request that is wrong in itself.
 pub fn invalid(error: impl ToString) -> Status {
-    Status::invalid_argument(error.to_string())
+    Status::invalid_argument(shorten_to(LONGEST, &error.to_string()))
 }
 
 #[cfg(test)]

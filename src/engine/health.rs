@@ -61,7 +61,10 @@ impl Problem {
         let advice = match self.reason {
             "PoolWrongDisk" => "Mount the pool's own disk at the pool directory; the agent goes on by itself.",
             "PoolTooNew" => "Run the newer Berth that wrote the pool.",
-            "PoolLocked" => "Stop the other agent, or give this one a pool of its own with --pool.",
+            "PoolLocked" => {
+                "Stop the other agent, or give this one a pool of its own with --pool. To ask the other agent, name its \
+                 socket with --csi-endpoint."
+            }
             "PoolDamaged" => "Put berth.json back from a backup of the disk; the volumes themselves are untouched.",
             _ => "Look at the kernel's log and check the disk; the agent goes on by itself when it can be read.",
         };
@@ -123,7 +126,7 @@ impl Engine {
             Ok(pool) => pool,
             Err(problem) => return vec![(self.pool_path().display().to_string(), problem.condition())],
         };
-        let path = pool.store().path().display().to_string();
+        let path = pool.path().display().to_string();
         let mut found: Vec<_> = pool
             .storage_health()
             .into_iter()
@@ -197,9 +200,7 @@ impl Pool {
             Err(Error::Backend(error)) => error,
             Err(_) => return None,
         };
-        let path = self
-            .store
-            .path_of(crate::store::layout::Area::Volumes, record.id.as_str());
+        let path = self.volume_path(&record.id);
         let path = path.display();
         Some(match error.errno().map(Errno::from_raw) {
             Some(Errno::ENOENT) => Condition {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::{Error, Kind};
+use crate::volume::shorten;
 
 /// The keys that are being worked on.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +22,10 @@ impl KeyLocks {
     /// Takes `key`, or fails with [`Kind::Busy`] if somebody has it.
     pub fn lock(&self, key: &str) -> Result<KeyGuard, Error> {
         if !self.held().insert(key.into()) {
-            let message = format!("volume {key} is being worked on by an earlier call; try again");
+            let message = format!(
+                "volume {} is being worked on by an earlier call; try again",
+                shorten(key)
+            );
             return Err(Error::new(Kind::Busy, message));
         }
         Ok(KeyGuard {

@@ -22,6 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tracing::{error, info};
 
+pub use crate::backend::Space;
 use crate::backend::{Backend, Usage};
 use crate::mount::Mounter;
 use crate::store;
@@ -103,7 +104,7 @@ impl Engine {
     fn look(&self, may_init: bool) {
         let before = self.pool_or_problem();
         let after = match &before {
-            Ok(pool) => match pool.store().verify() {
+            Ok(pool) => match pool.store.verify() {
                 Err(error @ store::Error::Replaced { .. }) => Err(Problem::from(&error)),
                 _ => return,
             },
@@ -168,18 +169,12 @@ impl Pool {
 
     /// Every volume, those in the trash included, as a person wants to see them.
     pub fn overview(&self, measure: bool) -> Vec<Overview> {
-        use crate::store::layout::Area;
         use std::os::fd::AsFd;
 
         let records: Vec<_> = self.registry().after(None).cloned().collect();
         let describe = |record: Arc<Record>| {
             let data = self.data(&record).ok();
             let directory = data.as_ref().map(|data| data.directory.as_fd());
-            let area = if record.deletion.is_some() {
-                Area::Trash
-            } else {
-                Area::Volumes
-            };
             Overview {
                 usage: directory
                     .filter(|_| measure)
@@ -190,7 +185,7 @@ impl Pool {
                     .into_iter()
                     .map(|mount| mount.path)
                     .collect(),
-                path: self.store().path_of(area, record.id.as_str()),
+                path: self.store.path_of(pool::home(&record), record.id.as_str()),
                 present: data.is_some(),
                 record,
             }

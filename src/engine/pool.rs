@@ -1,13 +1,14 @@
 //! An open pool: its store, what is in it, and the steps that bring it into order at start.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::capacity::{self, Policy};
 use super::error::{Error, Kind};
@@ -17,7 +18,11 @@ use crate::backend::{Backend, Data, Space};
 use crate::mount::Mounter;
 use crate::store::layout::Area;
 use crate::store::{self, Quarantined, Store};
-use crate::volume::{Capacity, Record, VolumeId};
+use crate::volume::{Capacity, Record, VolumeId, VolumeName};
+
+/// How many IDs of a name are held against a new volume when their records are quarantined. A
+/// volume gets the n-th only while n deleted ones of its name are in the trash.
+const LIKELY_IDS: u32 = 32;
 
 /// A pool that this process owns.
 pub struct Pool {
@@ -46,7 +51,7 @@ impl Pool {
     /// Opens the pool and brings it into order: the very steps that calls take, taken again for
     /// whatever was interrupted.
     pub fn open(
-        path: &std::path::Path,
+        path: &Path,
         backend: Arc<dyn Backend>,
         mounter: Arc<dyn Mounter>,
         policy: Policy,
@@ -78,8 +83,9 @@ impl Pool {
         Ok(pool)
     }
 
-    fn recover(&mut self, records: Vec<Record>) -> Result<(), store::Error> {
-        let known: HashSet<VolumeId> = records.iter().map(|record| record.id.clone()).collect();
+    fn recover(&mut self, mut records: Vec<Record>) -> Result<(), store::Error> {
+        // Of several volumes of one claim the latest is what the claim's link leads to.
+        records.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         for record in &records {
             // One volume that cannot be helped now must not keep the others from being served.
             // What is to be done with it next takes the same step again, and tells why it fails.
@@ -87,11 +93,10 @@ impl Pool {
                 warn!(volume = %record.id, %error, "volume not brought into order");
             }
         }
-        for area in [Area::Volumes, Area::Trash] {
+        let homes: HashMap<_, _> = records.iter().map(|record| (record.id.clone(), home(record))).collect();
+        for area in [Area::Staging, Area::Volumes, Area::Trash] {
             for name in self.store.list(area)? {
-                let explained =
-                    VolumeId::parse(&name).is_ok_and(|id| known.contains(&id) || self.quarantined.contains_key(&id));
-                if !explained && !self.store.remove_empty(area, &name)? {
+                if !self.explain(area, &name, &homes)? {
                     let path = self.store.path_of(area, &name);
                     warn!(path = %path.display(), "data without a record, left as it is");
                     self.strays.push(Stray::Orphan(path));
@@ -112,6 +117,25 @@ impl Pool {
             "pool open"
         );
         Ok(())
+    }
+
+    /// Whether a record says that `name` is in `area`, or something is done about it: what is empty
+    /// goes, and the data of a volume that is not deleted comes back from the trash.
+    fn explain(&self, area: Area, name: &str, homes: &HashMap<VolumeId, Area>) -> Result<bool, store::Error> {
+        if let Ok(id) = VolumeId::parse(name)
+            && area != Area::Staging
+        {
+            let home = homes.get(&id);
+            if home == Some(&area) || self.quarantined.contains_key(&id) {
+                return Ok(true);
+            }
+            // A call that failed may have made its record durable all the same.
+            if home == Some(&Area::Volumes) && self.store.relocate(&id, area, Area::Volumes).is_ok() {
+                return Ok(true);
+            }
+        }
+        // A name that is not UTF-8 is not shown as it is, so nothing can be done by it.
+        Ok(!name.contains(char::REPLACEMENT_CHARACTER) && self.store.remove_empty(area, name)?)
     }
 
     /// Brings what is on disk into line with a record that is durable: the data of a deleted
@@ -142,9 +166,29 @@ impl Pool {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pool's store.
-    pub fn store(&self) -> &Store {
-        &self.store
+    /// The pool's UUID, made once with it: the topology of every volume in it.
+    pub fn uuid(&self) -> Uuid {
+        self.store.info().uuid
+    }
+
+    /// The short name of the pool's file system, as in fstab(5).
+    pub fn filesystem(&self) -> &str {
+        &self.store.info().filesystem.kind
+    }
+
+    /// The pool's directory.
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// Checks that the pool's path still leads to this pool.
+    pub fn verify(&self) -> Result<(), Error> {
+        Ok(self.store.verify()?)
+    }
+
+    /// Where the data of a volume is while it is not deleted, for a person.
+    pub fn volume_path(&self, id: &VolumeId) -> PathBuf {
+        self.store.path_of(Area::Volumes, id.as_str())
     }
 
     /// Volumes whose record cannot be read.
@@ -189,13 +233,17 @@ impl Pool {
             .map_or(Ok(()), |found| Err(quarantine_error(found)))
     }
 
+    /// Fails if a quarantined record may be that of the volume `name`.
+    pub(super) fn refuse_quarantined_name(&self, name: &VolumeName) -> Result<(), Error> {
+        if self.quarantined.is_empty() {
+            return Ok(());
+        }
+        (0..LIKELY_IDS).try_for_each(|attempt| self.refuse_quarantined(VolumeId::for_name(name, attempt).as_str()))
+    }
+
     /// The data of a volume.
     pub(super) fn data(&self, record: &Record) -> Result<Data, Error> {
-        let area = match record.deletion {
-            None => Area::Volumes,
-            Some(_) => Area::Trash,
-        };
-        Ok(self.backend.open(self.store.area(area), &record.id)?)
+        Ok(self.backend.open(self.store.area(home(record)), &record.id)?)
     }
 
     /// The space of the pool's file system.
@@ -258,6 +306,14 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.pool.registry().release(self.bytes);
+    }
+}
+
+/// Where the data of a volume belongs.
+pub(super) fn home(record: &Record) -> Area {
+    match record.deletion {
+        None => Area::Volumes,
+        Some(_) => Area::Trash,
     }
 }
 

@@ -4,22 +4,22 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use tracing::info;
 
 use super::error::{Error, Kind};
 use super::pool::{Pool, now};
 use crate::store::layout::Area;
-use crate::volume::{CapacityRange, Deletion, Record, VolumeId, VolumeSpec};
+use crate::volume::{CapacityRange, Deletion, Record, VolumeId, VolumeSpec, shorten};
 
 impl Pool {
     /// Makes the volume that `spec` describes, or finds the one that an earlier call made.
     ///
-    /// Stage the directory, move it into place, commit the record: until the last step nothing
-    /// counts, and what an interrupted call left is an empty directory, which the next one uses.
+    /// Make the directory, commit the record: until the record is durable nothing counts, and what
+    /// an interrupted call left is an empty directory, which the next call or start replaces.
     pub fn create(&self, spec: VolumeSpec, range: CapacityRange) -> Result<Arc<Record>, Error> {
         let first = VolumeId::for_name(&spec.name, 0);
         let _key = self.keys.lock(first.as_str())?;
         self.store.verify()?;
-        self.refuse_quarantined(first.as_str())?;
         let (existing, id) = {
             let registry = self.registry();
             (registry.by_name(&spec.name), registry.free_id(&spec.name))
@@ -27,6 +27,8 @@ impl Pool {
         if let Some(existing) = existing {
             return check_same(&existing, &spec, range).map(|()| existing);
         }
+        self.refuse_quarantined_name(&spec.name)?;
+        self.refuse_quarantined(id.as_str())?;
         let _second_key = match id == first {
             true => None,
             false => Some(self.keys.lock(id.as_str())?),
@@ -41,34 +43,30 @@ impl Pool {
         let reservation = self.reserve(record.capacity, 0)?;
         if let Err(error) = self.materialise(&record) {
             // The same step that recovery takes: what is empty and has no record goes.
-            let _ = self.store.forget(&record.id);
+            let _ = self.store.forget(&record);
             let _ = self.store.remove_empty(Area::Volumes, record.id.as_str());
             return Err(error);
         }
         reservation.commit(record.clone(), 0);
         self.settle(&record)?;
+        let claim = record.spec.claim.as_ref().map(tracing::field::display);
+        info!(volume = %record.id, claim, bytes = record.capacity.bytes(), "volume made");
         Ok(record)
     }
 
     fn materialise(&self, record: &Record) -> Result<(), Error> {
         let id = &record.id;
-        self.backend
-            .create(self.store.area(Area::Staging), id, &record.spec.attributes)?;
-        match self.store.relocate(id, Area::Staging, Area::Volumes) {
+        let data = match self.backend.create(self.volumes(), id, &record.spec.attributes) {
             Err(error) if error.errno() == Some(Errno::EEXIST as i32) => {
-                if !self.store.remove_empty(Area::Volumes, id.as_str())? {
-                    let path = self.store.path_of(Area::Volumes, id.as_str());
-                    let message = format!(
-                        "{} holds data that no record explains; it is left as it is. Run `berth doctor`",
-                        path.display()
-                    );
-                    return Err(Error::new(Kind::Precondition, message));
-                }
-                self.store.relocate(id, Area::Staging, Area::Volumes)?;
+                let path = self.store.path_of(Area::Volumes, id.as_str());
+                let message = format!(
+                    "{} is there and no record explains it; it is left as it is. Run `berth doctor`",
+                    path.display()
+                );
+                return Err(Error::new(Kind::Precondition, message));
             }
             other => other?,
-        }
-        let data = self.backend.open(self.volumes(), id)?;
+        };
         Ok(self.store.commit(record, &[data.directory.as_fd(), self.volumes()])?)
     }
 
@@ -88,20 +86,21 @@ impl Pool {
             return Ok(self.settle(&record)?);
         }
         self.refuse_mounted(&record)?;
-        let retention = record.spec.attributes.trash_retention.as_secs();
-        let deleted_at = now();
+        let deletion = match record.spec.attributes.trash_retention.as_secs() {
+            0 => Deletion::Purging,
+            retention => Deletion::Kept {
+                until: now().saturating_add(retention),
+            },
+        };
+        self.store.commit_deletion(&record, Some(deletion), &[])?;
         let tombstone = Arc::new(Record {
-            deletion: Some(Deletion {
-                deleted_at,
-                purge_at: deleted_at.saturating_add(retention),
-                purging: retention == 0,
-            }),
+            deletion: Some(deletion),
             ..Record::clone(&record)
         });
-        self.store.commit_deletion(&tombstone)?;
         let settled = self.settle(&tombstone);
         self.registry().put(tombstone, None);
         self.trash_bell.notify_all();
+        info!(volume = %id, ?deletion, "volume deleted");
         Ok(settled?)
     }
 
@@ -128,15 +127,21 @@ impl Pool {
         let missing = || {
             Error::new(
                 Kind::NotFound,
-                format!("there is no deleted volume {id:?} in the trash"),
+                format!("there is no deleted volume {:?} in the trash", shorten(id)),
             )
         };
         let tombstone = self.registry().get(id).ok_or_else(missing)?;
+        // A create of its name holds the key of the name's first ID.
+        let first = VolumeId::for_name(&tombstone.spec.name, 0);
+        let _name_key = match first == tombstone.id {
+            true => None,
+            false => Some(self.keys.lock(first.as_str())?),
+        };
         let deletion = tombstone.deletion.ok_or_else(|| {
             let message = format!("volume {id} is not deleted: nothing to bring back");
             Error::new(Kind::Precondition, message)
         })?;
-        if deletion.purging || deletion.purge_at <= now() {
+        if deletion.purge_at() <= now() {
             let message = format!("volume {id} is past its retention and being purged: it cannot come back");
             return Err(Error::new(Kind::Precondition, message));
         }
@@ -152,13 +157,14 @@ impl Pool {
             ..Record::clone(&tombstone)
         });
         let synced = [self.store.area(Area::Trash), self.volumes()];
-        if let Err(error) = self.store.commit(&record, &synced) {
+        if let Err(error) = self.store.commit_deletion(&tombstone, None, &synced) {
             // The tombstone is still what is durable: the same step as at start.
             let _ = self.settle(&tombstone);
             return Err(error.into());
         }
         reservation.commit(record.clone(), used);
         self.settle(&record)?;
+        info!(volume = id, "volume brought back");
         Ok(record)
     }
 }

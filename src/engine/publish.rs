@@ -5,13 +5,17 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use super::Engine;
 use super::error::{Error, Kind};
 use super::pool::Pool;
 use crate::backend::{Data, Space};
 use crate::mount::{Occupant, Sighting, TargetPath};
-use crate::volume::{AccessMode, Capability, MountOption, Record};
+use crate::volume::{AccessMode, Capability, MountOption, Record, shorten};
 
+/// What is at a target that somebody wrote into while nothing was mounted there.
+const NOT_EMPTY: &str = "a directory with files of its own";
 /// How many mounts are taken off one target before something is wrong.
 const MOST_STACKED: usize = 16;
 
@@ -102,7 +106,9 @@ impl Pool {
         let source = data.directory.as_fd();
         match self.mounter.inspect(target)? {
             Occupant::Nothing => self.mounter.make_target(target)?,
-            Occupant::EmptyDirectory => {}
+            Occupant::Directory if self.mounter.is_empty(target)? => {}
+            // What is in it would be hidden, and then keep the target from being removed.
+            Occupant::Directory => return Err(foreign(target, NOT_EMPTY)),
             Occupant::Foreign(what) => return Err(foreign(target, what)),
             Occupant::DeadMount => return Err(foreign(target, "a mount whose file system does not answer any more")),
             Occupant::Mount(mounted) => {
@@ -150,49 +156,53 @@ impl Engine {
     pub fn unstage(&self, id: &str, staging: &TargetPath) -> Result<(), Error> {
         let pool = self.pool().ok();
         let _key = pool.as_ref().map(|pool| pool.keys.lock(id)).transpose()?;
-        self.unmount_all(pool.as_deref(), id, staging)
+        self.unmount_all(pool.as_deref(), id, staging).map(drop)
     }
 
     /// Takes the volume off a pod's target path and removes the target.
     pub fn unpublish(&self, id: &str, target: &TargetPath) -> Result<(), Error> {
         let pool = self.pool().ok();
         let _key = pool.as_ref().map(|pool| pool.keys.lock(id)).transpose()?;
-        self.unmount_all(pool.as_deref(), id, target)?;
-        match self.mounter().inspect(target)? {
+        match self.unmount_all(pool.as_deref(), id, target)? {
             Occupant::Nothing => Ok(()),
             Occupant::Foreign(what) => Err(foreign(target, what)),
-            Occupant::EmptyDirectory | Occupant::Mount(_) | Occupant::DeadMount => {
-                Ok(self.mounter().remove_target(target)?)
+            Occupant::Directory | Occupant::Mount(_) | Occupant::DeadMount => {
+                match self.mounter().remove_target(target) {
+                    Err(error) if error.errno() == Some(Errno::ENOTEMPTY as i32) => Err(foreign(target, NOT_EMPTY)),
+                    other => Ok(other?),
+                }
             }
         }
     }
 
-    /// Works without the pool too: a pod must be able to end while its disk is away.
-    fn unmount_all(&self, pool: Option<&Pool>, id: &str, target: &TargetPath) -> Result<(), Error> {
+    /// Returns what is at the target when nothing is mounted there any more. Works without the pool
+    /// too: a pod must be able to end while its disk is away.
+    fn unmount_all(&self, pool: Option<&Pool>, id: &str, target: &TargetPath) -> Result<Occupant, Error> {
         for _ in 0..MOST_STACKED {
             let mounted = match self.mounter().inspect(target)? {
                 Occupant::Mount(mounted) => Some(mounted.directory),
                 Occupant::DeadMount => None,
-                _ => return Ok(()),
+                other => return Ok(other),
             };
             let data = pool.and_then(|pool| pool.data(pool.find(id).ok()?.as_ref()).ok());
-            let ours = match (mounted, data) {
-                (Some(mounted), Some(data)) if mounted == data.identity => true,
-                // The volume is not known, its disk has failed, or is another device since it came
-                // back: the name of the directory that is mounted tells.
-                _ => {
-                    let root = self.mounter().root_of(target)?;
-                    root.is_some_and(|root| root.file_name() == Some(OsStr::new(id)))
-                }
-            };
-            if !ours {
-                let message = format!("{} is not a mount of volume {id}", target.path().display());
+            // A disk that has failed, or is another device since it came back, tells no identity.
+            let known = matches!((mounted, data), (Some(mounted), Some(data)) if mounted == data.identity);
+            if !known && !self.is_named(target, id)? {
+                let message = format!("{} is not a mount of volume {}", target.path().display(), shorten(id));
                 return Err(Error::new(Kind::Precondition, message));
             }
             self.mounter().unmount(target)?;
         }
         let message = format!("{} is mounted over again and again", target.path().display());
         Err(Error::new(Kind::Internal, message))
+    }
+
+    /// Whether the directory that is mounted has the name of the volume. That tells when the volume
+    /// is not known, or when its directory is another one by now: the disk came back as another
+    /// device, or a backup was put in its place.
+    fn is_named(&self, target: &TargetPath, id: &str) -> Result<bool, Error> {
+        let root = self.mounter().root_of(target)?;
+        Ok(root.is_some_and(|root| root.file_name() == Some(OsStr::new(id))))
     }
 }
 

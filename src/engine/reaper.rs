@@ -64,7 +64,7 @@ impl Pool {
 
     /// Works without the volume's key but for the moment in which the volume passes the point of no
     /// return: from there on no call touches what the trash holds, so none has to wait for it.
-    fn purge(&self, id: &VolumeId, stop: &Stop) -> Result<(), Error> {
+    pub(super) fn purge(&self, id: &VolumeId, stop: &Stop) -> Result<(), Error> {
         self.store.verify()?;
         let Some(tombstone) = self.mark_purging(id)? else {
             return Ok(());
@@ -78,7 +78,7 @@ impl Pool {
             Purge::Stopped => return Ok(()),
             Purge::Done => {}
         }
-        self.store.forget(id)?;
+        self.store.forget(&tombstone)?;
         self.registry().remove(id);
         self.store.restore_ballast();
         debug!(volume = %id, "purged from the trash");
@@ -90,25 +90,22 @@ impl Pool {
         let find = || {
             self.registry()
                 .get(id.as_str())
-                .and_then(|record| Some((record.deletion?, record)))
+                .filter(|record| record.deletion.is_some())
         };
-        if let Some((deletion, record)) = find()
-            && deletion.purging
+        if let Some(record) = find()
+            && record.deletion == Some(Deletion::Purging)
         {
             return Ok(Some(record));
         }
         let _key = self.keys.lock(id.as_str())?;
-        let Some((deletion, record)) = find() else {
+        let Some(record) = find() else {
             return Ok(None);
         };
+        self.store.commit_deletion(&record, Some(Deletion::Purging), &[])?;
         let purging = Arc::new(Record {
-            deletion: Some(Deletion {
-                purging: true,
-                ..deletion
-            }),
+            deletion: Some(Deletion::Purging),
             ..Record::clone(&record)
         });
-        self.store.commit_deletion(&purging)?;
         self.registry().put(purging.clone(), None);
         Ok(Some(purging))
     }

@@ -70,7 +70,7 @@ impl Registry {
         let before = self.take(&record.id);
         let used = used.or(before.and_then(|entry| entry.used));
         if let Some(deletion) = &record.deletion {
-            self.trash.insert((deletion.purge_at, record.id.clone()));
+            self.trash.insert((deletion.purge_at(), record.id.clone()));
         } else if VolumeId::for_name(&record.spec.name, 0) != record.id {
             self.renamed.insert(record.spec.name.as_str().into(), record.id.clone());
         }
@@ -89,7 +89,7 @@ impl Registry {
         self.sums.subtract(&entry);
         match &entry.record.deletion {
             Some(deletion) => {
-                self.trash.remove(&(deletion.purge_at, id.clone()));
+                self.trash.remove(&(deletion.purge_at(), id.clone()));
             }
             None => {
                 if self.renamed.get(entry.record.spec.name.as_str()) == Some(id) {
@@ -222,12 +222,8 @@ mod tests {
         }
     }
 
-    fn deleted(mut record: Record, purge_at: u64) -> Record {
-        record.deletion = Some(Deletion {
-            deleted_at: 0,
-            purge_at,
-            purging: false,
-        });
+    fn deleted(mut record: Record, until: u64) -> Record {
+        record.deletion = Some(Deletion::Kept { until });
         record
     }
 

@@ -61,8 +61,7 @@ impl LinuxMounter {
     }
 
     fn open(&self, target: &TargetPath) -> Result<OwnedFd, Errno> {
-        let parent = target.open_parent(&self.kubelet)?;
-        beneath::open_across_mounts(&parent, target.name(), OFlag::O_PATH)
+        beneath::open_across_mounts(&self.kubelet, target.relative(), OFlag::O_PATH)
     }
 
     /// Whether `fd`, which is `target`, is on another mount than the directory it is in.
@@ -102,10 +101,13 @@ impl Mounter for LinuxMounter {
         if !status.is_directory() {
             return Ok(Occupant::Foreign("no directory"));
         }
-        match beneath::is_empty(&fd).map_err(|errno| Error::io("list", target.path(), errno))? {
-            true => Ok(Occupant::EmptyDirectory),
-            false => Ok(Occupant::Foreign("a directory with files of its own")),
-        }
+        Ok(Occupant::Directory)
+    }
+
+    fn is_empty(&self, target: &TargetPath) -> Result<bool, Error> {
+        self.open(target)
+            .and_then(beneath::is_empty)
+            .map_err(|errno| Error::io("list", target.path(), errno))
     }
 
     fn make_target(&self, target: &TargetPath) -> Result<(), Error> {

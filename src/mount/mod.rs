@@ -21,6 +21,9 @@ pub trait Mounter: Send + Sync {
     /// What is at `target` now.
     fn inspect(&self, target: &TargetPath) -> Result<Occupant, Error>;
 
+    /// Whether the directory at `target` has nothing in it.
+    fn is_empty(&self, target: &TargetPath) -> Result<bool, Error>;
+
     /// Makes the directory `target`. It is no error if it exists.
     fn make_target(&self, target: &TargetPath) -> Result<(), Error>;
 
@@ -50,9 +53,9 @@ pub trait Mounter: Send + Sync {
 pub enum Occupant {
     /// Nothing.
     Nothing,
-    /// An empty directory.
-    EmptyDirectory,
-    /// A directory with something in it, or no directory at all; the words say which.
+    /// A directory on which nothing is mounted.
+    Directory,
+    /// No directory; the words say what.
     Foreign(&'static str),
     /// The root of a mount.
     Mount(Mounted),

@@ -55,6 +55,7 @@ impl KubeletDir {
         };
         Ok(TargetPath {
             absolute: PathBuf::from(path),
+            relative: relative.to_owned(),
             parent: parent.to_owned(),
             name: PathBuf::from(name),
         })
@@ -84,6 +85,7 @@ fn check(path: &str) -> Result<(), &'static str> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetPath {
     absolute: PathBuf,
+    relative: PathBuf,
     parent: PathBuf,
     name: PathBuf,
 }
@@ -92,6 +94,11 @@ impl TargetPath {
     /// The whole path.
     pub fn path(&self) -> &Path {
         &self.absolute
+    }
+
+    /// The path beneath the kubelet's directory.
+    pub(super) fn relative(&self) -> &Path {
+        &self.relative
     }
 
     /// The last component.

@@ -2,12 +2,14 @@
 
 pub mod authority;
 mod observe;
+mod running;
 mod socket;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use observe::Observe;
+pub use running::Running;
 pub use socket::{Socket, told};
 
 /// Why the agent cannot serve on a socket.

@@ -11,18 +11,20 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::{debug, warn};
 
+use super::Running;
 use crate::metrics::Metrics;
 
 /// A layer that notes every call.
 #[derive(Clone)]
 pub struct Observe {
     metrics: Arc<Metrics>,
+    running: Running,
 }
 
 impl Observe {
-    /// Notes calls in `metrics`.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    /// Notes calls in `metrics` when they end, and in `running` while they last.
+    pub fn new(metrics: Arc<Metrics>, running: Running) -> Self {
+        Self { metrics, running }
     }
 }
 
@@ -33,6 +35,7 @@ impl<S> Layer<S> for Observe {
         Observed {
             inner,
             metrics: self.metrics.clone(),
+            running: self.running.clone(),
         }
     }
 }
@@ -42,6 +45,7 @@ impl<S> Layer<S> for Observe {
 pub struct Observed<S> {
     inner: S,
     metrics: Arc<Metrics>,
+    running: Running,
 }
 
 impl<S, A, B> Service<Request<A>> for Observed<S>
@@ -59,6 +63,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let begin = Instant::now();
+        let running = self.running.begin();
         let method = request.uri().path().trim_start_matches('/').to_owned();
         let metrics = self.metrics.clone();
         let call = self.inner.call(request);
@@ -76,6 +81,7 @@ where
                 }
                 None => debug!(method, ms = elapsed.as_millis(), "answered"),
             }
+            drop(running);
             Ok(response)
         })
     }

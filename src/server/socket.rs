@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ impl Socket {
             .create(true)
             .write(true)
             .truncate(false)
+            // Whoever may open it may lock it, and keep every agent from starting.
+            .mode(0o600)
             .open(&lock_path)
             .map_err(|error| Error::io("open", &lock_path, error))?;
         let owned = || Error::Owned { path: path.to_owned() };

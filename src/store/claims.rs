@@ -29,7 +29,10 @@ impl Store {
         let _ = unlinkat(self.area(Area::Staging), temporary.as_str(), UnlinkatFlags::NoRemoveDir);
         symlinkat(target.as_str(), self.area(Area::Staging), temporary.as_str())
             .and_then(|()| renameat(self.area(Area::Staging), temporary.as_str(), &directory, &*claim.name))
-            .map_err(|errno| Error::io("link", path(), errno))
+            .map_err(|errno| {
+                let _ = unlinkat(self.area(Area::Staging), temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+                Error::io("link", path(), errno)
+            })
     }
 
     /// Removes the link of `claim` if it points to the volume `id`.

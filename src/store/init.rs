@@ -25,6 +25,8 @@ pub fn init(path: &Path) -> Result<PoolInfo, Error> {
     refuse_content(path, root)?;
     make_directory(path, root, layout::PRIVATE, 0o700)?;
     let _lock = lock(path, root)?;
+    // Somebody may have made a pool and let go of the lock between the look and the lock.
+    refuse_content(path, root)?;
     make_areas(path, root)?;
     let filesystem =
         filesystem::identify(root).map_err(|error| Error::io("identify the file system of", path, error))?;

@@ -12,8 +12,6 @@ pub const BALLAST: &str = ".berth/ballast";
 pub const BALLAST_BYTES: i64 = 1 << 20;
 /// What mkfs leaves in a new file system; not counted as content.
 pub const LOST_AND_FOUND: &str = "lost+found";
-/// The ending of a record's file name.
-pub const RECORD_SUFFIX: &str = ".json";
 
 /// A directory of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

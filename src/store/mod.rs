@@ -9,15 +9,20 @@ mod envelope;
 mod error;
 mod init;
 pub mod layout;
+mod name;
 mod pool_file;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
@@ -25,12 +30,15 @@ pub use error::Error;
 pub use init::init;
 pub use pool_file::PoolInfo;
 
-use crate::sys::stat::{Identity, stat};
+use crate::sys::stat::{Identity, stat, stat_path};
 use crate::sys::{beneath, filesystem, inode_flags};
-use crate::volume::{Record, VolumeId};
+use crate::volume::{Deletion, Record, VolumeId};
 use durable::Place;
 use envelope::Problem;
 use layout::Area;
+
+/// How many threads read records at start: on a cold disk each of them waits most of the time.
+const LOADERS: usize = 8;
 
 /// An open pool, held with a lock: every path in it is reached from descriptors opened here.
 #[derive(Debug)]
@@ -42,6 +50,7 @@ pub struct Store {
     info: PoolInfo,
     /// Held while links of claims change: a namespace's directory goes with its last link.
     claim_links: Mutex<()>,
+    ballast_spent: AtomicBool,
     _lock: Flock<OwnedFd>,
 }
 
@@ -104,6 +113,7 @@ impl Store {
             areas,
             info,
             claim_links: Mutex::new(()),
+            ballast_spent: AtomicBool::new(true),
             _lock: lock,
         };
         store.restore_ballast();
@@ -149,11 +159,10 @@ impl Store {
         let replaced = || Error::Replaced {
             path: self.path.clone(),
         };
-        let now = match beneath::open_root(&self.path) {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Err(replaced()),
-            other => other.map_err(|errno| Error::io("open", &self.path, errno))?,
+        let now = match stat_path(&self.path) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Err(replaced()),
+            other => other.map_err(|error| Error::io("examine", &self.path, error))?,
         };
-        let now = stat(&now).map_err(|error| Error::io("examine", &self.path, error))?;
         if now.identity == self.identity {
             Ok(())
         } else {
@@ -175,28 +184,72 @@ impl Store {
     /// A record that cannot be read is reported in the contents; a record of a newer format is an
     /// error, because a program that does not understand a pool must not change it.
     pub fn load(&self) -> Result<Contents, Error> {
+        let names = self.list(Area::Records)?;
+        let share = names.len().div_ceil(LOADERS).max(1);
+        let parts: Vec<Result<Contents, Error>> = std::thread::scope(|scope| {
+            let loaders: Vec<_> = names
+                .chunks(share)
+                .map(|names| scope.spawn(|| self.load_part(names)))
+                .collect();
+            loaders
+                .into_iter()
+                .map(|loader| loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
         let mut contents = Contents::default();
-        for name in self.list(Area::Records)? {
-            let path = self.path_of(Area::Records, &name);
-            let id = name
-                .strip_suffix(layout::RECORD_SUFFIX)
-                .and_then(|stem| VolumeId::parse(stem).ok());
-            match self.read_record(&name, id.as_ref()) {
+        for part in parts {
+            let part = part?;
+            contents.records.extend(part.records);
+            contents.quarantined.extend(part.quarantined);
+        }
+        self.set_duplicates_aside(&mut contents);
+        Ok(contents)
+    }
+
+    /// One volume has one record. Should a second one turn up, the volume that is in use counts: a
+    /// tombstone beside it must not take its data away.
+    fn set_duplicates_aside(&self, contents: &mut Contents) {
+        contents
+            .records
+            .sort_by(|a, b| (&a.id, a.deletion.is_some()).cmp(&(&b.id, b.deletion.is_some())));
+        contents.records.dedup_by(|later, first| {
+            let duplicate = later.id == first.id;
+            if duplicate {
+                contents.quarantined.push(Quarantined {
+                    id: None,
+                    path: self.path_of(Area::Records, &name::format(&later.id, later.deletion)),
+                    problem: format!("volume {} has another record", later.id),
+                });
+            }
+            duplicate
+        });
+    }
+
+    fn load_part(&self, names: &[String]) -> Result<Contents, Error> {
+        let mut contents = Contents::default();
+        for name in names {
+            let path = || self.path_of(Area::Records, name);
+            let (id, deletion) = name::parse(name).unzip();
+            match self.read_record(name, id.as_ref(), deletion.flatten()) {
                 Ok(record) => contents.records.push(record),
                 Err(Problem::TooNew(format)) => {
                     return Err(Error::TooNew {
-                        path,
+                        path: path(),
                         format,
                         known: record::FORMAT,
                     });
                 }
-                Err(Problem::Damaged(problem)) => contents.quarantined.push(Quarantined { id, path, problem }),
+                Err(Problem::Damaged(problem)) => contents.quarantined.push(Quarantined {
+                    id,
+                    path: path(),
+                    problem,
+                }),
             }
         }
         Ok(contents)
     }
 
-    fn read_record(&self, name: &str, id: Option<&VolumeId>) -> Result<Record, Problem> {
+    fn read_record(&self, name: &str, id: Option<&VolumeId>, deletion: Option<Deletion>) -> Result<Record, Problem> {
         let id = id.ok_or_else(|| Problem::Damaged("its name is not that of a record".to_owned()))?;
         let bytes = beneath::read_file(self.area(Area::Records), name)
             .map_err(|errno| Problem::Damaged(format!("it cannot be read: {}", errno.desc())))?;
@@ -204,13 +257,13 @@ impl Store {
         if record.id != *id {
             return Err(Problem::Damaged(format!("it speaks of volume {}", record.id)));
         }
-        Ok(record)
+        Ok(Record { deletion, ..record })
     }
 
-    /// Makes `record` durable, together with the entries of the directories in `synced`, which
-    /// are made durable before the record can be seen.
+    /// Makes the record of a new volume durable, together with what was changed before in the
+    /// directories `synced`: that is durable before the record can be seen.
     pub fn commit(&self, record: &Record, synced: &[BorrowedFd<'_>]) -> Result<(), Error> {
-        let name = record_name(&record.id);
+        let name = name::format(&record.id, record.deletion);
         let path = self.path_of(Area::Records, &name);
         let bytes = record::encode(record).map_err(|error| Error::Damaged {
             path: path.clone(),
@@ -224,36 +277,73 @@ impl Store {
             directory: self.area(Area::Records),
             name: &name,
         };
-        durable::replace(temporary, place, &bytes, || synced.iter().try_for_each(fsync))
+        durable::replace(temporary, place, &bytes, || self.sync_all(synced))
             .map_err(|errno| Error::io("write the record", path, errno))
     }
 
-    /// Like [`Store::commit`], for a tombstone: on a full disk it uses the space that the ballast
-    /// keeps free, so that what makes space is never refused for want of it.
-    pub fn commit_deletion(&self, record: &Record) -> Result<(), Error> {
-        match self.commit(record, &[]) {
-            Err(error) if matches!(error.errno(), Some(nix::libc::ENOSPC | nix::libc::EDQUOT)) => {
-                // An absent ballast means that it was spent before: the retry then tells why.
-                let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
-                self.commit(record, &[])
-            }
-            other => other,
+    /// Makes durable that the deletion of a volume is as far as `to` says, together with what was
+    /// changed before in the directories `synced`. One rename does it, so it needs no space to
+    /// speak of; where a full disk refuses even that, the ballast gives way.
+    pub fn commit_deletion(
+        &self,
+        record: &Record,
+        to: Option<Deletion>,
+        synced: &[BorrowedFd<'_>],
+    ) -> Result<(), Error> {
+        let (from, to) = (name::format(&record.id, record.deletion), name::format(&record.id, to));
+        let records = self.area(Area::Records);
+        let rename = || {
+            renameat2(
+                records,
+                from.as_str(),
+                records,
+                to.as_str(),
+                RenameFlags::RENAME_NOREPLACE,
+            )
+        };
+        self.sync_all(synced)
+            .and_then(|()| match rename() {
+                Err(Errno::ENOSPC | Errno::EDQUOT) => {
+                    // An absent ballast means that it was spent before: the retry then tells why.
+                    let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
+                    self.ballast_spent.store(true, Ordering::Relaxed);
+                    rename()
+                }
+                other => other,
+            })
+            .and_then(|()| fsync(records))
+            .map_err(|errno| Error::io("rename the record", self.path_of(Area::Records, &from), errno))
+    }
+
+    /// Syncs directories, where the file system does not keep the order of changes by itself (see
+    /// [`filesystem::FilesystemId::journals_in_order`]).
+    fn sync_all(&self, directories: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        match self.info.filesystem.journals_in_order() {
+            true => Ok(()),
+            false => directories.iter().try_for_each(fsync),
         }
     }
 
-    /// Sets the ballast aside again; without space for it the next start or purge tries again.
+    /// Sets the ballast aside again if it was spent; without space for it the next start or purge
+    /// tries again.
     pub fn restore_ballast(&self) {
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        if !self.ballast_spent.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        // Without O_NONBLOCK a planted fifo would block the open for ever.
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let mode = Mode::from_bits_truncate(0o600);
-        if let Ok(file) = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode) {
-            let _ = nix::fcntl::posix_fallocate(&file, 0, layout::BALLAST_BYTES);
+        let restored = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode)
+            .and_then(|file| nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, layout::BALLAST_BYTES));
+        if restored.is_err() {
+            self.ballast_spent.store(true, Ordering::Relaxed);
         }
     }
 
     /// Removes the record of a volume that is gone. It is not made durable: a record that comes
     /// back after a power cut is a tombstone, and purging it again does nothing.
-    pub fn forget(&self, id: &VolumeId) -> Result<(), Error> {
-        let name = record_name(id);
+    pub fn forget(&self, record: &Record) -> Result<(), Error> {
+        let name = name::format(&record.id, record.deletion);
         match unlinkat(self.area(Area::Records), name.as_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::io(
@@ -319,10 +409,6 @@ impl Store {
     pub fn list(&self, area: Area) -> Result<Vec<String>, Error> {
         beneath::list(self.area(area)).map_err(|errno| Error::io("list", self.path.join(area.path()), errno))
     }
-}
-
-fn record_name(id: &VolumeId) -> String {
-    format!("{id}{}", layout::RECORD_SUFFIX)
 }
 
 fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> {

@@ -1,4 +1,7 @@
 //! The record of one volume, as it stands on disk.
+//!
+//! The content never changes while a deletion goes its way: that is told by the file's name alone,
+//! which a rename changes in one durable step.
 
 use std::time::Duration;
 
@@ -6,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, Problem};
 use crate::volume::{
-    AccessMode, Attributes, Capability, Capacity, Claim, Deletion, MountOption, Record, ValueError, VolumeId,
-    VolumeName, VolumeSpec,
+    AccessMode, Attributes, Capability, Capacity, Claim, MountOption, Record, ValueError, VolumeId, VolumeName,
+    VolumeSpec,
 };
 
 /// The newest format of a record.
@@ -29,8 +32,6 @@ struct V1 {
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<ClaimV1>,
     created_at: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deletion: Option<DeletionV1>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,6 +44,7 @@ struct CapabilityV1 {
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the names are CSI's, and on disk")]
 enum ModeV1 {
     SingleNodeWriter,
     SingleNodeReaderOnly,
@@ -55,14 +57,6 @@ enum ModeV1 {
 struct ClaimV1 {
     namespace: String,
     name: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeletionV1 {
-    deleted_at: u64,
-    purge_at: u64,
-    purging: bool,
 }
 
 /// The file's bytes.
@@ -85,7 +79,7 @@ impl From<&Record> for V1 {
             spec,
             capacity,
             created_at,
-            deletion,
+            deletion: _,
         } = record;
         Self {
             id: id.to_string(),
@@ -101,11 +95,6 @@ impl From<&Record> for V1 {
                 name: claim.name.to_string(),
             }),
             created_at: *created_at,
-            deletion: deletion.map(|deletion| DeletionV1 {
-                deleted_at: deletion.deleted_at,
-                purge_at: deletion.purge_at,
-                purging: deletion.purging,
-            }),
         }
     }
 }
@@ -136,11 +125,7 @@ impl TryFrom<V1> for Record {
             },
             capacity: Capacity::new(v1.capacity_bytes)?,
             created_at: v1.created_at,
-            deletion: v1.deletion.map(|deletion| Deletion {
-                deleted_at: deletion.deleted_at,
-                purge_at: deletion.purge_at,
-                purging: deletion.purging,
-            }),
+            deletion: None,
         })
     }
 }
@@ -183,16 +168,95 @@ impl TryFrom<CapabilityV1> for Capability {
 mod tests {
     use super::*;
 
-    /// A volume with every optional field, and one with none.
+    /// A volume with every optional field.
+    fn full() -> Record {
+        let name = VolumeName::parse("Größe \"1\" \u{1f6a2}").unwrap();
+        Record {
+            id: VolumeId::for_name(&name, 1),
+            spec: VolumeSpec {
+                name,
+                capabilities: vec![
+                    Capability {
+                        mode: AccessMode::SingleNodeWriter,
+                        options: vec![MountOption::NoAtime, MountOption::NoSuid, MountOption::NoExec],
+                    },
+                    Capability {
+                        mode: AccessMode::SingleNodeMultiWriter,
+                        options: vec![],
+                    },
+                ],
+                attributes: Attributes {
+                    mode: 0o2775,
+                    uid: Some(999),
+                    gid: Some(4_294_967_294),
+                    trash_retention: Duration::from_secs(604_800),
+                },
+                claim: Some(Claim::parse("default", "data-mysql-0").unwrap()),
+            },
+            capacity: Capacity::new(i64::MAX as u64).unwrap(),
+            created_at: 1_790_000_000,
+            deletion: None,
+        }
+    }
+
+    /// A volume as a claim without a word about anything gets it.
+    fn plain() -> Record {
+        let name = VolumeName::parse("pvc-0f9c1f4e-8a53-4c4e-9d0a-5b8f3d7f2c11").unwrap();
+        Record {
+            id: VolumeId::for_name(&name, 0),
+            spec: VolumeSpec {
+                name,
+                capabilities: vec![Capability {
+                    mode: AccessMode::SingleNodeSingleWriter,
+                    options: vec![],
+                }],
+                attributes: Attributes::default(),
+                claim: None,
+            },
+            capacity: Capacity::new(1 << 30).unwrap(),
+            created_at: 1_790_000_000,
+            deletion: None,
+        }
+    }
+
     #[test]
     fn the_golden_files_of_format_1_are_read_and_written() {
-        for golden in [
-            include_bytes!("../../tests/golden/record-v1-full.json").as_slice(),
-            include_bytes!("../../tests/golden/record-v1-plain.json").as_slice(),
+        for (golden, record) in [
+            (
+                include_bytes!("../../tests/golden/record-v1-full.json").as_slice(),
+                full(),
+            ),
+            (
+                include_bytes!("../../tests/golden/record-v1-plain.json").as_slice(),
+                plain(),
+            ),
         ] {
-            let record = decode(golden).expect("golden file");
             let encoded = encode(&record).expect("encodes");
             assert_eq!(String::from_utf8_lossy(&encoded), String::from_utf8_lossy(golden));
+            assert_eq!(decode(golden), Ok(record));
+        }
+    }
+
+    /// Sealed with a right checksum, but not what a Berth of format 1 writes.
+    #[test]
+    fn a_body_that_means_nothing_is_damage() {
+        let reseal = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut body = serde_json::to_value(V1::from(&plain())).unwrap();
+            change(&mut body);
+            decode(&envelope::seal(FORMAT, &body).unwrap())
+        };
+        assert_eq!(reseal(&|_| {}), Ok(plain()));
+        let changes: [&dyn Fn(&mut serde_json::Value); 7] = [
+            &|body| body["id"] = "../x".into(),
+            &|body| body["name"] = "".into(),
+            &|body| body["capacity_bytes"] = 0.into(),
+            &|body| body["mode"] = "rwx".into(),
+            &|body| body["capabilities"][0]["mode"] = "multi_node_writer".into(),
+            &|body| body["claim"] = serde_json::json!({"namespace": "..", "name": "a"}),
+            &|body| body["limit"] = 7.into(),
+        ];
+        for (at, change) in changes.into_iter().enumerate() {
+            assert!(matches!(reseal(change), Err(Problem::Damaged(_))), "change {at}");
         }
     }
 }

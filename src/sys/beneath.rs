@@ -69,7 +69,7 @@ pub fn list(fd: BorrowedFd<'_>) -> nix::Result<Vec<String>> {
 /// system tells them.
 pub fn entries(fd: impl AsFd, most: usize) -> nix::Result<Vec<(CString, Option<Type>)>> {
     let mut found = Vec::new();
-    for entry in Dir::from_fd(open_directory(fd, ".")?)?.iter() {
+    for entry in Dir::from_fd(open_directory(fd, ".")?)? {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             found.push((entry.file_name().to_owned(), entry.file_type()));

@@ -17,6 +17,17 @@ pub struct FilesystemId {
     pub id: String,
 }
 
+impl FilesystemId {
+    /// Whether a durable change makes every earlier change of metadata durable too.
+    ///
+    /// XFS writes metadata through one log: syncing a file forces the log up to the file's own last
+    /// change, and with it all that was done before. btrfs logs single files and directories, and
+    /// ext4 may have no journal at all, so there each has to be synced by itself.
+    pub fn journals_in_order(&self) -> bool {
+        self.kind == "xfs"
+    }
+}
+
 /// `struct fsuuid2 { __u8 len; __u8 uuid[16]; }`
 #[repr(C)]
 struct FsUuid2 {

@@ -1,9 +1,11 @@
 //! statx(2): what a path is, which mount it is on, and whether it is that mount's root.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::libc;
 
@@ -45,9 +47,11 @@ pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
     call(fd, c"", libc::AT_EMPTY_PATH)
 }
 
-/// Examines `name` in the directory `fd` without following a symbolic link.
-pub fn stat_at(fd: impl AsFd, name: &CStr) -> io::Result<Stat> {
-    call(fd, name, libc::AT_SYMLINK_NOFOLLOW)
+/// Examines the file at an absolute `path`, following symbolic links.
+pub fn stat_path(path: &Path) -> io::Result<Stat> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    // An absolute path leaves the directory without a meaning.
+    call(nix::fcntl::AT_FDCWD, &path, 0)
 }
 
 #[expect(unsafe_code, reason = "statx has no safe wrapper")]

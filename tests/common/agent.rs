@@ -41,8 +41,13 @@ impl Agent {
 
     /// Like [`Agent::start`] with flags of its own and without `--init-pool`.
     pub async fn start_with(home: &Path, pool: &Path, flags: &[&str]) -> Self {
+        Self::start_command(home, &mut Self::command(home, pool, flags)).await
+    }
+
+    /// Starts an agent with a command like that of [`Agent::command`].
+    pub async fn start_command(home: &Path, command: &mut Command) -> Self {
         let mut agent = Self {
-            child: Self::command(home, pool, flags).spawn().expect("the agent starts"),
+            child: command.spawn().expect("the agent starts"),
             home: home.to_owned(),
         };
         let deadline = Instant::now() + PATIENCE;

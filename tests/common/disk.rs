@@ -85,15 +85,15 @@ impl Disk {
     /// Mounts it at `path`, which is made if need be.
     pub fn mount(&self, path: &Path, options: &str) {
         std::fs::create_dir_all(path).expect("mount point");
+        let mut options = format!("loop,{options}");
         if self.filesystem == Filesystem::Btrfs {
             // The kernel remembers the newest copy of a disk and refuses older ones.
             run(Command::new("btrfs").args(["device", "scan", "--forget"]));
+            // What was deleted is free after the next commit, which is 30 s away unless it is told.
+            options.push_str(",commit=1");
         }
-        let options = if options.is_empty() {
-            "loop".to_owned()
-        } else {
-            format!("loop,{options}")
-        };
+        let options = options.replace(",,", ",");
+        let options = options.trim_end_matches(',');
         run(Command::new("mount").arg("-o").arg(options).arg(&self.image).arg(path));
     }
 }

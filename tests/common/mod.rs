@@ -6,10 +6,14 @@
 
 pub mod agent;
 pub mod calls;
+pub mod command;
 pub mod disk;
 pub mod health;
+pub mod http;
 pub mod isolated;
 pub mod node;
+pub mod random;
+pub mod raw;
 pub mod requests;
 
 #[allow(unused_imports, reason = "every test binary uses a part of it")]

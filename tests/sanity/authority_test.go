@@ -14,9 +14,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// csiServesPath says whether the CSI socket serves clients that send its path as authority. It need not:
-// the kubelet of today and the sidecars do not. The registration socket has to.
-const csiServesPath = false
+// csiServesPath says whether the CSI socket serves clients that send its path as authority. It need not, as
+// the kubelet of today and the sidecars do not, but both sockets replace the path; the registration socket
+// has to.
+const csiServesPath = true
 
 // manner is one way in which a Go client dials a unix socket. They differ in the HTTP/2 :authority that
 // they send, and that is where servers in other languages come to grief: the path of a socket is no
