@@ -1,7 +1,13 @@
 //! The rules of the house, read off the source: which module may know which, and what may stand
 //! where. Tests inside the modules are left out: they may look at everything.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,13 @@
 //! The wrong disk: nothing is done to it, pods can end, and the right one is taken up by itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
+
 mod common;
 
 use std::path::Path;

@@ -1,17 +1,22 @@
-//! The health calls: each reason is provoked, told by every call that could know it, and goes away.
+//! The health of volumes: each reason is provoked, told by every call that could know it, and goes away.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
 
 mod common;
 
-use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use berth::proto::csi;
-use common::disk::{run, unmount, unmount_lazily};
-use common::{
-    Agent, Clients, Disk, Filesystem, Node, at_once_on_every_filesystem, eventually, on_every_filesystem,
-    on_filesystems, refused,
-};
+use common::disk::{run, unmount};
+use common::health::{all_is_well, flip_a_bit};
+use common::{Agent, Clients, Node, on_every_filesystem, refused};
 use tonic::Code;
 
 /// Every call tells `reason` about the volume `id`, and nothing about the volume `sound`.
@@ -32,38 +37,6 @@ async fn volume_ails(clients: &Clients, id: &str, sound: &str, reason: &str) {
     assert_eq!((finding.reason.as_str(), finding.severity.as_str()), (reason, "error"));
     assert_eq!(finding.object, id);
     assert!(!finding.advice.is_empty() && !finding.message.is_empty());
-}
-
-/// Every call tells `reason` about the pool, and those about volumes tell it about `known`.
-async fn pool_ails(clients: &Clients, known: &str, reason: &str) {
-    assert_eq!(clients.storage_reasons().await, [reason]);
-    // A disk that fails makes the volume's own directory unreadable too.
-    assert_eq!(clients.controller_reasons(known).await.unwrap().last().unwrap(), reason);
-    assert_eq!(clients.node_reasons(known).await.unwrap().last().unwrap(), reason);
-    let findings = clients.diagnose().await;
-    assert!(findings.iter().any(|finding| finding.reason == reason), "{findings:?}");
-}
-
-/// Nobody knows which volumes there are: an empty list of ailing ones would be a wrong answer.
-async fn pool_is_lost(clients: &Clients, known: &str, reason: &str) {
-    pool_ails(clients, known, reason).await;
-    refused(
-        clients.ailing(0).await,
-        Code::FailedPrecondition,
-        "the pool cannot be used",
-    );
-    refused(clients.create("new").await, Code::FailedPrecondition, "");
-    assert!(!clients.ready().await);
-}
-
-async fn all_is_well(clients: &Clients, id: &str) {
-    assert!(clients.ready().await);
-    assert!(clients.storage_reasons().await.is_empty());
-    assert!(clients.ailing(0).await.unwrap().is_empty());
-    assert!(clients.controller_reasons(id).await.unwrap().is_empty());
-    assert!(clients.node_reasons(id).await.unwrap().is_empty());
-    let findings = clients.diagnose().await;
-    assert!(findings.is_empty(), "{findings:?}");
 }
 
 #[test]
@@ -99,7 +72,7 @@ fn privileged_a_damaged_record_is_told_and_its_volume_left_alone() {
         let record = node.record(&volume.id);
         let whole = std::fs::read(&record).unwrap();
         let mut damaged = whole.clone();
-        *damaged.iter_mut().rev().nth(20).unwrap() ^= 0x04;
+        flip_a_bit(&mut damaged);
         std::fs::write(&record, &damaged).unwrap();
 
         let agent = node.agent().await;
@@ -193,111 +166,51 @@ fn privileged_ailing_volumes_are_told_page_by_page() {
 }
 
 #[test]
-fn privileged_a_pool_on_the_wrong_disk_is_told() {
-    let name = "privileged_a_pool_on_the_wrong_disk_is_told";
-    at_once_on_every_filesystem(name, async |node| {
-        let agent = node.agent().await;
-        let clients = agent.clients().await;
-        let id = clients.create("volume").await.unwrap();
-        Disk::make(node.home(), "over", Filesystem::Ext4, 16).mount(&node.pool(), "");
-        pool_ails(&clients, &id, "PoolWrongDisk").await;
-        eventually("the agent lets go of the pool", async || clients.list().await.is_err()).await;
-        pool_is_lost(&clients, &id, "PoolWrongDisk").await;
-        unmount(&node.pool());
-        eventually("the agent takes up the pool", async || clients.ready().await).await;
-        all_is_well(&clients, &id).await;
-    });
-}
-
-#[test]
-fn privileged_a_pool_file_that_cannot_be_served_is_told() {
-    let name = "privileged_a_pool_file_that_cannot_be_served_is_told";
-    at_once_on_every_filesystem(name, async |node| {
-        let agent = node.agent().await;
-        let id = agent.clients().await.create("volume").await.unwrap();
-        agent.kill();
-        let (file, record) = (node.pool().join("berth.json"), node.record(&id));
-        let (whole, whole_record) = (std::fs::read(&file).unwrap(), std::fs::read(&record).unwrap());
-        let mut flipped = whole.clone();
-        *flipped.iter_mut().rev().nth(20).unwrap() ^= 0x04;
-        let newer: &[u8] = br#"{"format":2,"body":{}}"#;
-        for (damaged, content, reason) in [
-            (&file, newer, "PoolTooNew"),
-            (&record, newer, "PoolTooNew"),
-            (&file, b"".as_slice(), "PoolDamaged"),
-            (&file, flipped.as_slice(), "PoolDamaged"),
+fn privileged_what_no_record_explains_is_told_and_left() {
+    let name = "privileged_what_no_record_explains_is_told_and_left";
+    on_every_filesystem(name, async |node| {
+        drop(node.agent().await);
+        for path in [
+            "volumes/vol-orphan",
+            ".berth/trash/vol-orphan",
+            "volumes/Not an ID",
+            "volumes/vol-empty",
         ] {
-            std::fs::write(damaged, content).unwrap();
-            let agent = node.agent_with(&["--init-pool"]).await;
-            pool_is_lost(&agent.clients().await, &id, reason).await;
-            assert_eq!(std::fs::read(damaged).unwrap(), content, "it was written to");
-            agent.kill();
-            std::fs::write(&file, &whole).unwrap();
-            std::fs::write(&record, &whole_record).unwrap();
+            std::fs::create_dir(node.pool().join(path)).unwrap();
+            if !path.ends_with("empty") {
+                std::fs::write(node.pool().join(path).join("a"), "data").unwrap();
+            }
         }
-        // Put back while the agent runs, it is taken up.
-        std::fs::write(&file, "").unwrap();
-        let agent = node.agent().await;
-        std::fs::write(&file, &whole).unwrap();
-        let clients = agent.clients().await;
-        eventually("the agent takes up the pool", async || clients.ready().await).await;
-        all_is_well(&clients, &id).await;
-    });
-}
-
-#[test]
-fn privileged_a_second_agent_on_the_pool_waits_for_the_first() {
-    let name = "privileged_a_second_agent_on_the_pool_waits_for_the_first";
-    at_once_on_every_filesystem(name, async |node| {
-        let first = node.agent().await;
-        let id = first.clients().await.create("volume").await.unwrap();
-        let second = Agent::start_with(&node.second_home(), &node.pool(), &["--init-pool"]).await;
-        let clients = second.clients().await;
-        pool_is_lost(&clients, &id, "PoolLocked").await;
-        all_is_well(&first.clients().await, &id).await;
-        first.kill();
-        eventually("the second agent takes over", async || clients.ready().await).await;
-        all_is_well(&clients, &id).await;
-        assert_eq!(clients.create("volume").await.unwrap(), id);
-    });
-}
-
-/// A disk that fails: whatever is asked, the file system answers EIO. The pod can end, and the
-/// agent takes the disk up again once a person has mended it.
-#[test]
-fn privileged_a_disk_that_fails_is_told_and_lets_pods_end() {
-    let name = "privileged_a_disk_that_fails_is_told_and_lets_pods_end";
-    on_filesystems(name, &[Filesystem::Xfs, Filesystem::Ext4], async |node| {
+        let stray = node.pool().join(".berth/records/notes.txt");
+        std::fs::write(&stray, "a person's").unwrap();
         let agent = node.agent().await;
         let clients = agent.clients().await;
-        let volume = clients.publish_new(&agent, "pod").await;
-        let second = clients.publish_new(&agent, "second").await;
-        File::create(volume.target.join("a")).unwrap().sync_all().unwrap();
-        common::disk::shut_down(&node.pool(), false);
-        pool_ails(&clients, &volume.id, "PoolUnreadable").await;
-        clients.create("new").await.unwrap_err();
-        clients.delete(&volume.id).await.unwrap_err();
-        clients.take_down(&volume).await.unwrap();
-        assert!(!volume.target.exists());
-        // As a person does: unmount, repair, mount. The agent has to let go for that.
-        unmount_lazily(&node.pool());
-        eventually("the agent lets go of the disk", async || clients.list().await.is_err()).await;
-        // The second pod still holds what failed, so the disk comes back as another device.
-        let options = if node.filesystem == Filesystem::Xfs {
-            "nouuid"
-        } else {
-            "rw"
-        };
-        node.disk.mount_anew(&node.pool(), options);
-        eventually("the agent takes up the pool", async || clients.ready().await).await;
-        clients.take_down(&second).await.unwrap();
-        assert!(!second.target.exists());
-        all_is_well(&clients, &volume.id).await;
-        clients.stage(&volume.id, &volume.staging).await.unwrap();
-        clients
-            .publish(&volume.id, &volume.staging, &volume.target)
+        let mut told: Vec<_> = clients
+            .diagnose()
             .await
-            .unwrap();
-        assert!(volume.target.join("a").exists());
+            .into_iter()
+            .map(|finding| (finding.reason, finding.object))
+            .collect();
+        told.sort();
+        let expected = [
+            ("OrphanedData", node.trash("vol-orphan")),
+            ("OrphanedData", node.volume("Not an ID")),
+            ("OrphanedData", node.volume("vol-orphan")),
+            ("RecordQuarantined", stray.clone()),
+        ];
+        assert_eq!(
+            told,
+            expected.map(|(reason, path)| (reason.to_owned(), path.display().to_string()))
+        );
+        assert!(clients.ready().await && clients.ailing(0).await.unwrap().is_empty());
+        refused(clients.controller_reasons("vol-orphan").await, Code::NotFound, "");
+        clients.delete("vol-orphan").await.unwrap();
+        assert_eq!(std::fs::read(node.volume("vol-orphan").join("a")).unwrap(), b"data");
+        assert_eq!(std::fs::read(node.trash("vol-orphan").join("a")).unwrap(), b"data");
+        assert_eq!(std::fs::read(stray).unwrap(), b"a person's");
+        assert!(
+            !node.volume("vol-empty").exists(),
+            "what an interrupted create leaves is still there"
+        );
     });
 }

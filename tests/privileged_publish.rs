@@ -1,5 +1,13 @@
 //! Publishing on real mounts: once per target, as was asked for, and to whom it may be.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
+
 mod common;
 
 use std::io::ErrorKind;

@@ -1,5 +1,13 @@
 //! Agents that end and start again while pods use their volumes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
+
 mod common;
 
 use std::fs::File;

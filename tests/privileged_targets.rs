@@ -1,5 +1,13 @@
 //! Target paths that a careless or hostile caller could name: nothing of others is ever touched.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
+
 mod common;
 
 use std::io::{BufRead, BufReader};
@@ -209,7 +217,8 @@ fn privileged_unpublish_converges_whatever_is_known_of_the_volume() {
 fn privileged_a_volume_that_nobody_knows_any_more_is_unpublished() {
     let name = "privileged_a_volume_that_nobody_knows_any_more_is_unpublished";
     on_every_filesystem(name, async |node| {
-        let losses: [(_, fn(&Node, &str)); 2] = [("record", lose_record), ("directory", lose_directory)];
+        type Lose = fn(&Node, &str);
+        let losses: [(_, Lose); 2] = [("record", lose_record), ("directory", lose_directory)];
         for (pod, loss) in losses {
             let agent = node.agent().await;
             let clients = agent.clients().await;

@@ -1,5 +1,13 @@
 //! Deleted volumes: what the trash keeps, gives back, and gives up, also across restarts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
+
 mod common;
 
 use std::os::unix::fs::symlink;
@@ -65,7 +73,7 @@ fn privileged_an_undeleted_volume_is_as_it_was_also_after_a_restart() {
         agent.kill();
         let agent = node.agent().await;
         let clients = agent.clients().await;
-        assert_eq!(clients.list().await.unwrap(), [id.clone()]);
+        assert_eq!(clients.list().await.unwrap(), std::slice::from_ref(&id));
         refused(clients.undelete(&id).await, Code::FailedPrecondition, "not deleted");
         let volume = clients.publish_new_from(&agent, mysql_again()).await;
         assert_eq!(volume.id, id);
@@ -85,7 +93,7 @@ fn privileged_the_trash_keeps_time_across_a_restart() {
     at_once_on_every_filesystem(name, async |node| {
         let agent = node.agent().await;
         let clients = agent.clients().await;
-        let id = kept_for(&clients, "2s").await;
+        let id = kept_for(&clients, "3s").await;
         std::fs::write(node.volume(&id).join("a"), "data").unwrap();
         clients.delete(&id).await.unwrap();
         agent.kill();
@@ -200,6 +208,29 @@ fn privileged_a_mount_inside_the_trash_is_left_and_reported() {
         let _agent = node.agent().await;
         gone(&node, &id).await;
         assert!(other.join("canary").exists() && same.join("canary").exists());
+    });
+}
+
+/// Mounted over the deleted volume itself, while the trash keeps it.
+#[test]
+fn privileged_a_mount_over_what_the_trash_keeps_is_left_and_reported() {
+    let name = "privileged_a_mount_over_what_the_trash_keeps_is_left_and_reported";
+    at_once_on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        let same = node.pool().join("kept");
+        std::fs::create_dir(&same).unwrap();
+        std::fs::write(same.join("canary"), "sings").unwrap();
+        let id = kept_for(&clients, "2s").await;
+        clients.delete(&id).await.unwrap();
+        run(Command::new("mount").arg("--bind").args([&same, &node.trash(&id)]));
+        eventually("the log tells of it", async || agent.log().contains("not purged")).await;
+        assert_eq!(std::fs::read(same.join("canary")).unwrap(), b"sings");
+        unmount(&node.trash(&id));
+        agent.kill();
+        let _agent = node.agent().await;
+        gone(&node, &id).await;
+        assert_eq!(std::fs::read(same.join("canary")).unwrap(), b"sings");
     });
 }
 
@@ -322,7 +353,7 @@ fn privileged_a_deletion_that_cannot_be_finished_keeps_no_other_volume_from_bein
 
         let agent = node.agent().await;
         let clients = agent.clients().await;
-        assert_eq!(clients.list().await.unwrap(), [other.clone()]);
+        assert_eq!(clients.list().await.unwrap(), std::slice::from_ref(&other));
         clients.delete(&other).await.unwrap();
         refused(clients.delete(&id).await, Code::FailedPrecondition, &id);
         assert_eq!(std::fs::read(node.trash(&id).join("b")).unwrap(), b"a person's");

@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
@@ -291,6 +291,9 @@ impl Store {
     /// Makes durable that the deletion of a volume is as far as `to` says, together with what was
     /// changed before in the directories `synced`. One rename does it, so it needs no space to
     /// speak of; where a full disk refuses even that, the ballast gives way.
+    ///
+    /// A call that failed may have renamed the record all the same, and a stale name of the volume
+    /// may have come back after a power cut: neither keeps the next call from its end.
     pub fn commit_deletion(
         &self,
         record: &Record,
@@ -299,10 +302,13 @@ impl Store {
     ) -> Result<(), Error> {
         let (from, to) = (name::format(&record.id, record.deletion), name::format(&record.id, to));
         let records = self.area(Area::Records);
-        let rename = |from: &str, to: &str| renameat2(records, from, records, to, RenameFlags::RENAME_NOREPLACE);
+        let rename = |from: &str, to: &str| match renameat(records, from, records, to) {
+            Err(Errno::ENOENT) if beneath::open(records, to, OFlag::O_PATH).is_ok() => Ok(()),
+            other => other,
+        };
         let attempt = || {
             rename(&from, &to)?;
-            // Were the new name to stay after a failure, no later try would find the record.
+            // The name goes back after a failure: the next try may want to give it another one.
             fsync(records).inspect_err(|_| {
                 let _ = rename(&to, &from);
             })

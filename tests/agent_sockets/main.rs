@@ -1,6 +1,12 @@
 //! The agent's two sockets: whose they are, who may call, that they come back, and how they end.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

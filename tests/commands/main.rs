@@ -1,6 +1,12 @@
 //! What a person types: each command through an agent and without one.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -185,6 +185,7 @@ impl Clients {
             if page.next_token.is_empty() {
                 return Ok(found);
             }
+            assert_ne!(page.next_token, request.starting_token, "the same page for ever");
             request.starting_token = page.next_token;
         }
     }

@@ -36,8 +36,8 @@ impl Filesystem {
 /// them the loop device.
 #[derive(Debug)]
 pub struct Disk {
-    image: PathBuf,
     filesystem: Filesystem,
+    image: PathBuf,
 }
 
 impl Disk {
@@ -55,7 +55,17 @@ impl Disk {
             unreachable!("every file system names its mkfs");
         };
         run(Command::new(program).args(flags).args(further).arg(&image));
-        Self { image, filesystem }
+        Self { filesystem, image }
+    }
+
+    /// A disk that holds what this one holds at the moment, without what was not written to it yet.
+    pub fn copy(&self, name: &str) -> Self {
+        let image = self.image.with_file_name(format!("{name}.img"));
+        run(Command::new("cp").arg("--sparse=always").args([&self.image, &image]));
+        Self {
+            filesystem: self.filesystem,
+            image,
+        }
     }
 
     /// Mounts it at `path` from a loop device of its own, as a disk that was plugged in again.
@@ -77,6 +87,8 @@ impl Disk {
         std::fs::create_dir_all(path).expect("mount point");
         let mut options = format!("loop,{options}");
         if self.filesystem == Filesystem::Btrfs {
+            // The kernel remembers the newest copy of a disk and refuses older ones.
+            run(Command::new("btrfs").args(["device", "scan", "--forget"]));
             // What was deleted is free after the next commit, which is 30 s away unless it is told.
             options.push_str(",commit=1");
         }

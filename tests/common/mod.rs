@@ -8,6 +8,7 @@ pub mod agent;
 pub mod calls;
 pub mod command;
 pub mod disk;
+pub mod health;
 pub mod http;
 pub mod isolated;
 pub mod node;
