@@ -4,7 +4,13 @@
 //! Clients run whole lives of volumes while the agent is killed and started over and over. Their
 //! choices follow from a seed, which a failure tells; `BERTH_TEST_SEED` sets another.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that panics has failed"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

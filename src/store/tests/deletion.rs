@@ -17,9 +17,9 @@ fn a_deletion_goes_forward_and_back_by_renames() {
         deletion: KEPT,
         ..active.clone()
     };
-    assert_eq!(store.load().unwrap().records, [kept.clone()]);
+    assert_eq!(store.load().unwrap().records, std::slice::from_ref(&kept));
     store.commit_deletion(&kept, None, &[]).unwrap();
-    assert_eq!(store.load().unwrap().records, [active.clone()]);
+    assert_eq!(store.load().unwrap().records, std::slice::from_ref(&active));
     store.commit_deletion(&active, PURGING, &[]).unwrap();
     assert_eq!(home.names(".berth/records"), [format!("{}.purging", active.id)]);
 }
@@ -47,7 +47,7 @@ fn a_stale_tombstone_neither_deletes_a_volume_nor_keeps_it_from_being_deleted() 
     let name = |ending: &str| home.path(format!(".berth/records/{}.{ending}", active.id));
     fs::copy(name("json"), name("purging")).unwrap();
     let contents = store.load().unwrap();
-    assert_eq!(contents.records, [active.clone()]);
+    assert_eq!(contents.records, std::slice::from_ref(&active));
     assert_eq!(contents.quarantined.len(), 1);
     store.commit_deletion(&active, PURGING, &[]).unwrap();
     assert_eq!(home.names(".berth/records"), [format!("{}.purging", active.id)]);
