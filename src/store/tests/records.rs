@@ -200,7 +200,7 @@ fn of_two_records_of_a_volume_the_one_in_use_counts_and_nothing_beside_one_that_
         .iter()
         .filter_map(|found| found.id.clone())
         .collect();
-    assert_eq!(by_id, [torn.id.clone()]);
+    assert_eq!(by_id, std::slice::from_ref(&torn.id));
     let mut aside: Vec<_> = contents.quarantined.into_iter().map(|found| found.path).collect();
     aside.sort();
     let mut expected = [
