@@ -63,6 +63,20 @@ cgroup_freeze() {
     done
 }
 
+cgroup_processes() {
+    local tree
+    for tree in $(cgroup_trees); do
+        [[ ! -d $tree/$CLUSTER ]] || find "$tree/$CLUSTER" -name cgroup.procs -exec cat {} +
+    done | sort -un
+}
+
+# cgroup_kill: every process of the cluster, also if nothing is known about it any more.
+cgroup_kill() {
+    local process
+    for process in $(cgroup_processes); do kill -KILL "$process" 2>/dev/null || true; done
+    [[ -z $(cgroup_processes) ]]
+}
+
 # cgroup_remove [MACHINE]: with everything beneath it. Processes that were killed a moment ago may still be leaving.
 cgroup_remove() {
     local tree

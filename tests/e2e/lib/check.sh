@@ -2,15 +2,14 @@
 # shellcheck shell=bash
 
 leftovers() {
-    local tree dir
-    for tree in $(cgroup_trees); do
-        [[ -d $tree/$CLUSTER ]] || continue
-        find "$tree/$CLUSTER" -type d -printf 'cgroup %p\n'
-        find "$tree/$CLUSTER" -name cgroup.procs -exec sort -un {} + | while read -r pid; do
-            echo "process $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
-        done
+    local process tree dir
+    for process in $(cgroup_processes); do
+        echo "process $process $(tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null)"
     done
-    losetup --list --noheadings --output NAME,BACK-FILE | grep -F "$RUN/" | sed 's/^/loop device /' || true
+    for tree in $(cgroup_trees); do
+        [[ ! -d $tree/$CLUSTER ]] || find "$tree/$CLUSTER" -type d -printf 'cgroup %p\n'
+    done
+    losetup --list --noheadings --output NAME,BACK-FILE | grep -F "/$CLUSTER-node-" | sed 's/^/loop device /' || true
     # In every mount namespace that some process is in: mounts on or from the cluster's files.
     for dir in /proc/[0-9]*; do
         grep -sF "$RUN/" "$dir/mountinfo" | sed "s|^|mount seen by process ${dir#/proc/}: |" || true

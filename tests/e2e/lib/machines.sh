@@ -9,7 +9,7 @@ NO_PROXY_VARIABLES=(-u http_proxy -u https_proxy -u HTTP_PROXY -u HTTPS_PROXY)
 # machine_pid MACHINE: the process ID of its first process, if it runs. The namespace is compared because IDs are used again.
 machine_pid() {
     local pid namespace
-    [[ -f $RUN/$1.pid ]] && read -r pid namespace <"$RUN/$1.pid" &&
+    [[ -f $RUN/$1.pid ]] && read -r pid namespace <"$RUN/$1.pid" && [[ -n $namespace ]] &&
         [[ $(readlink "/proc/$pid/ns/pid" 2>/dev/null) == "$namespace" ]] && echo "$pid"
 }
 
@@ -18,10 +18,13 @@ pid_of() { machine_pid "$1" || die "$1 is not running"; }
 
 # machine_start MACHINE COMMAND...: runs COMMAND as its first process.
 machine_start() {
-    local machine=$1 inside=() outer
+    local machine=$1 inside=() outer control_plane
     shift
     ! running "$machine" || die "$machine is running already"
-    if [[ $machine != control-plane ]]; then inside=(nsenter --target "$(pid_of control-plane)" --pid --mount); fi
+    if [[ $machine != control-plane ]]; then
+        control_plane=$(pid_of control-plane)
+        inside=(nsenter --target "$control_plane" --pid --mount)
+    fi
     cgroup_make "$machine"
     (
         cgroup_enter "$machine"
@@ -32,20 +35,25 @@ machine_start() {
     wait_for 10 "starting $machine" first_process "$machine" "$outer"
 }
 
-# first_process MACHINE OUTER: records the descendant of OUTER that is process 1 of a new PID namespace.
+# first_process MACHINE OUTER: records the descendant of OUTER that is process 1 of a new PID namespace. OUTER has other
+# children for a moment, before it becomes `unshare`.
 first_process() {
-    local pid=$2 depth=1
+    local pid=$2 depth=1 namespace
     [[ $1 == control-plane ]] || depth=2
-    while ((depth-- > 0)); do pid=$(pgrep --parent "$pid" | head -n 1) && [[ -n $pid ]] || return 1; done
-    [[ $(readlink "/proc/$pid/ns/pid") != $(readlink "/proc/$2/ns/pid") ]] || return 1
-    echo "$pid $(readlink "/proc/$pid/ns/pid")" >"$RUN/$1.pid"
+    while ((depth-- > 0)); do
+        pid=$(pgrep --parent "$pid" | head -n 1)
+        [[ -n $pid ]] || return 1
+    done
+    namespace=$(readlink "/proc/$pid/ns/pid") || return 1
+    [[ $namespace != $(readlink "/proc/$2/ns/pid") && $(awk '/^NSpid:/ { print $NF }' "/proc/$pid/status") == 1 ]] || return 1
+    echo "$pid $namespace" >"$RUN/$1.pid"
 }
 
 # machine_kill MACHINE: its first process, and with it all others.
 machine_kill() {
     local pid
     pid=$(machine_pid "$1") || { rm -f "$RUN/$1.pid"; return 0; }
-    kill -KILL "$pid"
+    kill -KILL "$pid" || true
     # A frozen process on cgroup v1 dies when it is thawed, before it runs any more of its own code.
     cgroup_freeze "$1" no
     wait_for 30 "the end of $1" process_gone "$pid"
@@ -64,7 +72,9 @@ machine_run() {
 
 # in_cluster_network COMMAND...: an ordinary process that sees the cluster's network and nothing else of it.
 in_cluster_network() {
-    nsenter --target "$(pid_of control-plane)" --net \
+    local pid
+    pid=$(pid_of control-plane)
+    nsenter --target "$pid" --net \
         env "${NO_PROXY_VARIABLES[@]}" "PATH=$(tools_dir kubernetes):$PATH" "KUBECONFIG=$KUBECONFIG_ADMIN" "${@}"
 }
 

@@ -3,7 +3,8 @@
 
 node_exists() { [[ " ${NODES[*]} " == *" $1 "* ]] || die "there are nodes ${NODES[*]}, and no $1"; }
 
-disk_image() { echo "$RUN/node-$1/disk.img"; }
+# With the cluster's name in it, which is all that `losetup` tells of a file in another mount namespace.
+disk_image() { echo "$RUN/node-$1/$CLUSTER-node-$1.img"; }
 
 disk_make() {
     mkdir -p "$RUN/node-$1"
@@ -28,8 +29,8 @@ node_plug_in() {
     nsenter --target "$control_plane" --net ip link set "node-$1" master cluster up
 }
 
-node_unplug() { nsenter --target "$(pid_of control-plane)" --net ip link set "node-$1" down; }
-node_plug() { nsenter --target "$(pid_of control-plane)" --net ip link set "node-$1" up; }
+node_unplug() { in_cluster_network ip link set "node-$1" down; }
+node_plug() { in_cluster_network ip link set "node-$1" up; }
 
 # node_cut N: as when power goes. Every process stops where it is, what the disk at /mnt/data was not told to keep is lost,
 # and nothing is unmounted, stopped or told.
@@ -46,7 +47,12 @@ node_cut() {
 # The kernel frees a loop device by itself (autoclear) when its last mount goes.
 disk_detached() { [[ -z $(losetup --associated "$(disk_image "$1")") ]]; }
 
-node_ready() { [[ $(kubectl get node "node-$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]; }
+# Ready, and not only still said to be from before it was cut.
+node_ready() {
+    local boot
+    boot=$(machine_run "node-$1" cat /proc/sys/kernel/random/boot_id)
+    [[ $(kubectl get node "node-$1" -o 'jsonpath={.status.nodeInfo.bootID} {.status.conditions[?(@.type=="Ready")].status}') == "$boot True" ]]
+}
 
 node_wait() {
     wait_for 90 "node-$1 Ready" node_ready "$1"
