@@ -26,3 +26,10 @@ registered() {
         [[ $drivers == *csi.berth.dev* ]] || return 1
     done
 }
+
+# import_workload NAME: the image of deploy/examples/NAME.yaml, made if need be, on every node.
+import_workload() {
+    local archive node
+    archive=$("$E2E/build" workload "$1")
+    for node in "${NODES[@]}"; do machine_run "node-$node" ctr images import - <"$archive" >/dev/null; done
+}

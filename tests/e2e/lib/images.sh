@@ -49,7 +49,7 @@ static_c() {
 build_berth_image() {
     local binary=${BERTH_BINARY:-$REPOSITORY/target/dist/berth} context
     [[ -x $binary ]] || die "$binary is not there: run \`make build\` first, or name the binary in BERTH_BINARY"
-    context=$(mktemp -d "$STATE/context.XXXXXX")
+    context=$(mktemp -d)
     install -D -m 0555 "$binary" "$context/dist/berth"
     mkdir -p "$STATE/images"
     buildah_image "$STATE/images/berth.tar" "$BERTH_IMAGE" --build-context "build=$context" -f "$REPOSITORY/Dockerfile" "$REPOSITORY"

@@ -32,6 +32,8 @@ machine_start() {
             --fork --kill-child --mount-proc --propagation private "$@"
     ) >"$LOGS/$machine.log" 2>&1 </dev/null 9>&- &
     outer=$!
+    # So that its end is not announced by this shell.
+    disown "$outer"
     wait_for 10 "starting $machine" first_process "$machine" "$outer"
 }
 
@@ -84,5 +86,5 @@ kubectl() { in_cluster_network "$(tools_dir kubernetes)/kubectl" "$@"; }
 node_path() {
     local debian
     debian=$(debian_dir)
-    echo "$(tools_dir kubernetes):$debian/usr/bin:$debian/usr/sbin:$debian/bin:$PATH"
+    echo "$(tools_dir kubernetes):$(tools_dir dns):$debian/usr/bin:$debian/usr/sbin:$debian/bin:$PATH"
 }

@@ -38,6 +38,13 @@ die() { say "error: $*"; exit 1; }
 # step TEXT: says what is done, with the seconds since the script started.
 step() { printf '[%3d s] %s\n' "$SECONDS" "$*" >&2; }
 
+# scratch FOLDER: where mktemp makes its files from now on; what an earlier run was not given time to remove goes.
+scratch() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    export TMPDIR=$1
+}
+
 # wait_for SECONDS WHAT COMMAND...: until the command succeeds.
 wait_for() {
     local limit=$1 what=$2 deadline=$((SECONDS + $1))
