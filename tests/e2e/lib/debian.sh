@@ -11,7 +11,7 @@ debian_dir() {
     # shellcheck source=/dev/null
     release=$(. /etc/os-release && echo "$ID-${VERSION_ID:-unstable}")
     key=$(echo "${DEBIAN_PACKAGES[*]}" | sha256sum | cut -c1-8)
-    echo "$CACHE/$release-$key"
+    echo "$CACHE/debian/$release-$key"
 }
 
 unpack_debian() {
@@ -30,7 +30,7 @@ unpack_debian() {
 build_debian() {
     local dir
     dir=$(debian_dir)
-    [[ -d $dir ]] && return
+    ! cached "$dir" || return 0
     step "fetching Debian packages: ${DEBIAN_PACKAGES[*]}"
     rm -rf "$dir.tmp"
     unpack_debian "$dir" "${DEBIAN_PACKAGES[@]}"

@@ -11,13 +11,13 @@ image_archives() { find "$(images_dir)" "$STATE/images" -name '*.tar' 2>/dev/nul
 images_dir() {
     local key
     key=$({ tools_dir kubernetes; debian_dir; cat "$E2E"/images/*.Containerfile "$E2E/lib/images.sh"; } | sha256sum | cut -c1-16)
-    echo "$CACHE/images-$key"
+    echo "$CACHE/images/$key"
 }
 
 build_images() {
     local dir
     dir=$(images_dir)
-    [[ -d $dir ]] && return
+    ! cached "$dir" || return 0
     step "making images"
     rm -rf "$dir.tmp"
     mkdir -p "$dir.tmp"

@@ -45,6 +45,9 @@ scratch() {
     export TMPDIR=$1
 }
 
+# cached PATH: whether it is there. It is touched, so that the cache's old things are known from those in use.
+cached() { [[ -e $1 ]] && touch "$1"; }
+
 # wait_for SECONDS WHAT COMMAND...: until the command succeeds.
 wait_for() {
     local limit=$1 what=$2 deadline=$((SECONDS + $1))

@@ -18,7 +18,7 @@ tool_flags() {
 build_tools() {
     local group=$1 dir flags
     dir=$(tools_dir "$group")
-    [[ -d $dir ]] && return
+    ! cached "$dir" || return 0
     command -v go >/dev/null || die "go is needed to build the tools of $group: https://go.dev/doc/install"
     step "building the tools of $group (minutes, once)"
     mkdir -p "$dir.tmp"
