@@ -12,6 +12,21 @@ disk_make() {
     mkfs.xfs -q -L berth "$(disk_image "$1")"
 }
 
+# disk_swap N: another disk, new and empty, in place of the node's own, which disk_restore N puts back.
+disk_swap() {
+    disk_idle "$1"
+    mv "$(disk_image "$1")" "$(disk_image "$1").out"
+    disk_make "$1"
+}
+
+disk_restore() {
+    disk_idle "$1"
+    [[ -e $(disk_image "$1").out ]] || die "the disk of node-$1 was not swapped"
+    mv "$(disk_image "$1").out" "$(disk_image "$1")"
+}
+
+disk_idle() { ! running "node-$1" || die "node-$1 is running: cluster node-kill $1"; }
+
 # node_boot N: as after power comes back. What is on its disks is there, the rest is new.
 node_boot() {
     local node=$1
