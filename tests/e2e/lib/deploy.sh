@@ -29,7 +29,20 @@ registered() {
 
 # import_workload NAME: the image of deploy/examples/NAME.yaml, made if need be, on every node.
 import_workload() {
-    local archive node
+    local archive
     archive=$("$E2E/build" workload "$1")
+    import_archive "$archive"
+}
+
+import_archive() {
+    local archive=$1 node
     for node in "${NODES[@]}"; do machine_run "node-$node" ctr images import - <"$archive" >/dev/null; done
+}
+
+# name_image NAME NEW_NAME: another name for an image, on every node.
+name_image() {
+    local node
+    for node in "${NODES[@]}"; do
+        machine_run "node-$node" ctr images tag --force "$(full_name "$1")" "$(full_name "$2")" >/dev/null
+    done
 }

@@ -5,7 +5,7 @@
 # shellcheck shell=bash
 
 # image_archives: what nodes import, one path a line.
-image_archives() { find "$(images_dir)" "$STATE/images" -name '*.tar' 2>/dev/null | sort; }
+image_archives() { find "$(images_dir)" "$STATE/images" -maxdepth 1 -name '*.tar' 2>/dev/null | sort; }
 
 # The images that do not depend on Berth's sources.
 images_dir() {
@@ -30,6 +30,20 @@ build_images() {
     image_from "$dir.tmp/pause.tar" "$PAUSE_IMAGE" pause "$dir.tmp/pause"
     rm -r "$dir.tmp"/{root,pause}
     mv "$dir.tmp" "$dir"
+}
+
+# The helper image of Kubernetes' own tests.
+agnhost_archive() { echo "$(images_dir)/agnhost/agnhost-$(basename "$(tools_dir upstream)").tar"; }
+
+build_agnhost() {
+    local context archive
+    archive=$(agnhost_archive)
+    ! cached "$archive" || return 0
+    context=$(mktemp -d)
+    busybox_root "$context/root" "$(debian_dir)/bin/busybox"
+    mkdir -p "$(dirname "$archive")"
+    image_from "$archive" "$AGNHOST_IMAGE" agnhost "$context/root" "$(tools_dir upstream)/agnhost"
+    rm -r "$context"
 }
 
 busybox_root() {

@@ -4,7 +4,7 @@
 # tools_dir GROUP: the folder of the group's binaries. Its name changes with everything that goes into them.
 tools_dir() {
     local group=$E2E/tools/$1 key
-    key=$({ cat "$group"/*; tool_flags; go env GOVERSION GOARCH; } | sha256sum | cut -c1-16)
+    key=$({ find "$group" -type f | sort | xargs cat; tool_flags; go env GOVERSION GOARCH; } | sha256sum | cut -c1-16)
     echo "$CACHE/tools/$1-$key"
 }
 
