@@ -222,9 +222,8 @@ fn duration(key: &str, value: &str) -> Result<Duration, ValueError> {
     let parsed = humantime::parse_duration(value)
         .map_err(|error| refuse(format!("is not a duration like 30m, 12h or 7d: {error}")))?;
     // Whole seconds are what the record keeps.
-    Ok(Duration::from_secs(
-        parsed.as_secs() + u64::from(parsed.subsec_nanos() > 0),
-    ))
+    let begun = u64::from(parsed.subsec_nanos() > 0);
+    Ok(Duration::from_secs(parsed.as_secs().saturating_add(begun)))
 }
 
 #[cfg(test)]
@@ -275,6 +274,25 @@ mod tests {
         ] {
             let error = parameters(&map(&[(key, value)])).expect_err(&format!("{key}={value}"));
             assert_eq!(error.code(), tonic::Code::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn a_retention_is_whole_seconds_and_never_less_than_what_was_said() {
+        for (value, seconds) in [
+            ("0", 0),
+            ("0s", 0),
+            ("1ms", 1),
+            ("1500ms", 2),
+            ("1h", 3600),
+            ("18446744073709551615s 1ns", u64::MAX),
+        ] {
+            let parsed = parameters(&map(&[("berth.dev/trash-retention", value)])).expect(value);
+            assert_eq!(
+                parsed.attributes.trash_retention,
+                Duration::from_secs(seconds),
+                "{value}"
+            );
         }
     }
 

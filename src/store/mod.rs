@@ -9,6 +9,7 @@ mod envelope;
 mod error;
 mod init;
 pub mod layout;
+mod load;
 mod name;
 mod pool_file;
 mod record;
@@ -21,13 +22,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 pub use error::Error;
 pub use init::init;
+pub use load::{Contents, Quarantined};
 pub use pool_file::PoolInfo;
 
 use crate::sys::stat::{Identity, stat, stat_path};
@@ -36,9 +38,6 @@ use crate::volume::{Deletion, Record, VolumeId};
 use durable::Place;
 use envelope::Problem;
 use layout::Area;
-
-/// How many threads read records at start: on a cold disk each of them waits most of the time.
-const LOADERS: usize = 8;
 
 /// An open pool, held with a lock: every path in it is reached from descriptors opened here.
 #[derive(Debug)]
@@ -54,26 +53,6 @@ pub struct Store {
     _lock: Flock<OwnedFd>,
 }
 
-/// What a pool remembers, as it was found at start.
-#[derive(Debug, Default)]
-pub struct Contents {
-    /// Records that can be read.
-    pub records: Vec<Record>,
-    /// Files among the records that cannot: left as they are, for a person to look at.
-    pub quarantined: Vec<Quarantined>,
-}
-
-/// A file among the records that cannot be trusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quarantined {
-    /// The volume it is named for, if its name is that of a record.
-    pub id: Option<VolumeId>,
-    /// Where it is.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
 impl Store {
     /// Opens and locks the pool at `path`.
     ///
@@ -84,7 +63,7 @@ impl Store {
         let info = read_pool_file(path, root.as_fd())?;
         let found =
             filesystem::identify(&root).map_err(|error| Error::io("identify the file system of", path, error))?;
-        if found != info.filesystem {
+        if !found.is_same(&info.filesystem) {
             return Err(Error::WrongFilesystem {
                 path: path.to_owned(),
                 expected: format!("{} {}", info.filesystem.kind, info.filesystem.id),
@@ -179,87 +158,6 @@ impl Store {
             .map_err(|errno| Error::io("write to", self.path.join(layout::LOCK), errno))
     }
 
-    /// Reads every record.
-    ///
-    /// A record that cannot be read is reported in the contents; a record of a newer format is an
-    /// error, because a program that does not understand a pool must not change it.
-    pub fn load(&self) -> Result<Contents, Error> {
-        let names = self.list(Area::Records)?;
-        let share = names.len().div_ceil(LOADERS).max(1);
-        let parts: Vec<Result<Contents, Error>> = std::thread::scope(|scope| {
-            let loaders: Vec<_> = names
-                .chunks(share)
-                .map(|names| scope.spawn(|| self.load_part(names)))
-                .collect();
-            loaders
-                .into_iter()
-                .map(|loader| loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
-        let mut contents = Contents::default();
-        for part in parts {
-            let part = part?;
-            contents.records.extend(part.records);
-            contents.quarantined.extend(part.quarantined);
-        }
-        self.set_duplicates_aside(&mut contents);
-        Ok(contents)
-    }
-
-    /// One volume has one record. Should a second one turn up, the volume that is in use counts: a
-    /// tombstone beside it must not take its data away.
-    fn set_duplicates_aside(&self, contents: &mut Contents) {
-        contents
-            .records
-            .sort_by(|a, b| (&a.id, a.deletion.is_some()).cmp(&(&b.id, b.deletion.is_some())));
-        contents.records.dedup_by(|later, first| {
-            let duplicate = later.id == first.id;
-            if duplicate {
-                contents.quarantined.push(Quarantined {
-                    id: None,
-                    path: self.path_of(Area::Records, &name::format(&later.id, later.deletion)),
-                    problem: format!("volume {} has another record", later.id),
-                });
-            }
-            duplicate
-        });
-    }
-
-    fn load_part(&self, names: &[String]) -> Result<Contents, Error> {
-        let mut contents = Contents::default();
-        for name in names {
-            let path = || self.path_of(Area::Records, name);
-            let (id, deletion) = name::parse(name).unzip();
-            match self.read_record(name, id.as_ref(), deletion.flatten()) {
-                Ok(record) => contents.records.push(record),
-                Err(Problem::TooNew(format)) => {
-                    return Err(Error::TooNew {
-                        path: path(),
-                        format,
-                        known: record::FORMAT,
-                    });
-                }
-                Err(Problem::Damaged(problem)) => contents.quarantined.push(Quarantined {
-                    id,
-                    path: path(),
-                    problem,
-                }),
-            }
-        }
-        Ok(contents)
-    }
-
-    fn read_record(&self, name: &str, id: Option<&VolumeId>, deletion: Option<Deletion>) -> Result<Record, Problem> {
-        let id = id.ok_or_else(|| Problem::Damaged("its name is not that of a record".to_owned()))?;
-        let bytes = beneath::read_file(self.area(Area::Records), name)
-            .map_err(|errno| Problem::Damaged(format!("it cannot be read: {}", errno.desc())))?;
-        let record = record::decode(&bytes)?;
-        if record.id != *id {
-            return Err(Problem::Damaged(format!("it speaks of volume {}", record.id)));
-        }
-        Ok(Record { deletion, ..record })
-    }
-
     /// Makes the record of a new volume durable, together with what was changed before in the
     /// directories `synced`: that is durable before the record can be seen.
     pub fn commit(&self, record: &Record, synced: &[BorrowedFd<'_>]) -> Result<(), Error> {
@@ -284,6 +182,9 @@ impl Store {
     /// Makes durable that the deletion of a volume is as far as `to` says, together with what was
     /// changed before in the directories `synced`. One rename does it, so it needs no space to
     /// speak of; where a full disk refuses even that, the ballast gives way.
+    ///
+    /// A call that failed may have renamed the record all the same, and a stale name of the volume
+    /// may have come back after a power cut: neither keeps the next call from its end.
     pub fn commit_deletion(
         &self,
         record: &Record,
@@ -292,26 +193,27 @@ impl Store {
     ) -> Result<(), Error> {
         let (from, to) = (name::format(&record.id, record.deletion), name::format(&record.id, to));
         let records = self.area(Area::Records);
-        let rename = || {
-            renameat2(
-                records,
-                from.as_str(),
-                records,
-                to.as_str(),
-                RenameFlags::RENAME_NOREPLACE,
-            )
+        let rename = |from: &str, to: &str| match renameat(records, from, records, to) {
+            Err(Errno::ENOENT) if beneath::open(records, to, OFlag::O_PATH).is_ok() => Ok(()),
+            other => other,
+        };
+        let attempt = || {
+            rename(&from, &to)?;
+            // The name goes back after a failure: the next try may want to give it another one.
+            fsync(records).inspect_err(|_| {
+                let _ = rename(&to, &from);
+            })
         };
         self.sync_all(synced)
-            .and_then(|()| match rename() {
+            .and_then(|()| match attempt() {
                 Err(Errno::ENOSPC | Errno::EDQUOT) => {
                     // An absent ballast means that it was spent before: the retry then tells why.
                     let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
                     self.ballast_spent.store(true, Ordering::Relaxed);
-                    rename()
+                    attempt()
                 }
                 other => other,
             })
-            .and_then(|()| fsync(records))
             .map_err(|errno| Error::io("rename the record", self.path_of(Area::Records, &from), errno))
     }
 
@@ -397,11 +299,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// Makes the entries of an area durable.
-    pub fn sync(&self, area: Area) -> Result<(), Error> {
-        fsync(self.area(area)).map_err(|errno| Error::io("sync", self.path.join(area.path()), errno))
     }
 
     /// The names in an area, in no order. A name that is not UTF-8 is shown with `�` and so never

@@ -18,6 +18,25 @@ pub struct FilesystemId {
 }
 
 impl FilesystemId {
+    /// Whether both name the same file system. On ext4 a kernel that tells no UUID (before Linux
+    /// 6.9) tells a number made of it, so that a pool survives the upgrade of the kernel.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && (self.id == other.id || self.folded() == other.id || self.id == other.folded())
+    }
+
+    /// `uuid_to_fsid` (linux/statfs.h): the two halves of the UUID, as little-endian numbers.
+    fn folded(&self) -> String {
+        let number = |hex: &str| u64::from_str_radix(hex, 16).map(u64::swap_bytes);
+        let halves = self.id.strip_prefix("uuid:").and_then(|uuid| uuid.split_at_checked(16));
+        match halves.map(|(first, second)| (number(first), number(second))) {
+            Some((Ok(first), Ok(second))) if self.kind == "ext4" => {
+                let (words, low) = (first ^ second, u64::from(u32::MAX));
+                format!("fsid:{:08x}{:08x}", words & low, words >> 32)
+            }
+            _ => self.id.clone(),
+        }
+    }
+
     /// Whether a durable change makes every earlier change of metadata durable too.
     ///
     /// XFS writes metadata through one log: syncing a file forces the log up to the file's own last
@@ -151,6 +170,34 @@ mod tests {
     use std::mem::size_of;
 
     use super::*;
+
+    #[test]
+    fn a_pool_on_ext4_is_the_same_before_and_after_the_kernel_tells_its_uuid() {
+        let ext4 = |id: &str| FilesystemId {
+            kind: "ext4".to_owned(),
+            id: id.to_owned(),
+        };
+        let uuid = ext4("uuid:000102030405060708090a0b0c0d0e0f");
+        assert!(uuid.is_same(&ext4("fsid:0808080808080808")));
+        assert!(ext4("fsid:0808080808080808").is_same(&uuid));
+        assert!(!uuid.is_same(&ext4("fsid:0808080808080809")));
+        assert!(!uuid.is_same(&ext4("uuid:08090a0b0c0d0e0f0001020304050607")));
+        let xfs = FilesystemId {
+            kind: "xfs".to_owned(),
+            ..uuid.clone()
+        };
+        assert!(!uuid.is_same(&xfs));
+        assert!(!xfs.is_same(&FilesystemId {
+            id: "fsid:0808080808080808".to_owned(),
+            ..xfs.clone()
+        }));
+        // The kernel itself folds it so.
+        let here = std::fs::File::open("/tmp").unwrap();
+        let found = identify(&here).unwrap();
+        if found.kind == "ext4" && found.id.starts_with("uuid:") {
+            assert_eq!(found.folded(), fsid(&here).unwrap());
+        }
+    }
 
     /// The size of the argument stands in bits 16 to 29 of an ioctl's number.
     #[test]

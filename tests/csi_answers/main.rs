@@ -27,9 +27,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use berth::proto::csi;
-use common::{Agent, Clients};
+use common::{Agent, Clients, refused};
 use nix::sys::statvfs::statvfs;
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// An agent with a pool that has so much to promise, whatever else is on the disk.
 struct Fixture {
@@ -82,8 +82,7 @@ impl Fixture {
     }
 
     async fn delete(&self, id: &str) -> Result<(), Status> {
-        let request = common::requests::delete(id);
-        self.clients.controller.clone().delete_volume(request).await.map(|_| ())
+        self.clients.delete(id).await
     }
 
     async fn capacity(&self, request: csi::GetCapacityRequest) -> Result<i64, Status> {
@@ -93,10 +92,7 @@ impl Fixture {
 
     /// The IDs of all volumes that ListVolumes shows.
     async fn ids(&self) -> Vec<String> {
-        let request = csi::ListVolumesRequest::default();
-        let answer = self.clients.controller.clone().list_volumes(request).await.unwrap();
-        let id = |entry: csi::list_volumes_response::Entry| entry.volume.unwrap().volume_id;
-        answer.into_inner().entries.into_iter().map(id).collect()
+        self.clients.list().await.unwrap()
     }
 }
 
@@ -105,18 +101,6 @@ async fn start(home: &Path, mib: u64) -> Agent {
     let disk = statvfs(&pool).unwrap();
     let reserve = disk.blocks() * disk.fragment_size() - (mib << 20);
     Agent::start_with(home, &pool, &["--init-pool", "--reserve", &reserve.to_string()]).await
-}
-
-/// Asserts that a call is refused with `code`, for a reason that holds `words`.
-#[track_caller]
-fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, words: &str) {
-    let status = answer.expect_err("the call is served");
-    assert_eq!(status.code(), code, "{status}");
-    assert!(
-        status.message().contains(words),
-        "{:?} says nothing of {words:?}",
-        status.message()
-    );
 }
 
 /// Everything beneath a directory with type, mode and content, to compare.

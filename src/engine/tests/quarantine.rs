@@ -69,6 +69,24 @@ fn a_torn_record_of_a_second_id_is_not_written_over() {
 }
 
 #[test]
+fn a_volume_is_found_by_its_name_though_an_earlier_one_is_quarantined() {
+    let bench = Bench::new();
+    let pool = bench.open();
+    pool.create(kept("a"), exactly(GIB)).unwrap();
+    pool.delete(id_of("a").as_str()).unwrap();
+    let second = pool.create(spec("a"), exactly(GIB)).unwrap();
+    let tombstone = record_name(&pool.registry().get(id_of("a").as_str()).unwrap());
+    drop(pool);
+    fs::write(bench.path(".berth/records").join(tombstone), "{").unwrap();
+    let pool = bench.open();
+    assert_eq!(pool.quarantined_count(), 1);
+    assert_eq!(*pool.create(spec("a"), exactly(GIB)).unwrap(), *second);
+    pool.delete(second.id.as_str()).unwrap();
+    assert_eq!(kind(pool.create(spec("a"), exactly(GIB))), Kind::Precondition);
+    assert_eq!(bench.names(".berth/trash").len(), 2);
+}
+
+#[test]
 fn a_record_that_speaks_of_another_volume_is_not_believed() {
     let bench = Bench::new();
     let pool = bench.open();

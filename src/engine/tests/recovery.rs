@@ -123,6 +123,22 @@ fn data_in_both_places_stays_in_both() {
     assert_eq!(pool.strays(), [Stray::Orphan(bench.path(format!(".berth/trash/{id}")))]);
 }
 
+/// What is in the way of one deleted volume keeps nobody else from being served.
+#[test]
+fn a_tombstone_whose_data_cannot_be_moved_does_not_stop_the_start() {
+    let bench = Bench::new();
+    let id = write_record(&bench, kept("a"), deleted());
+    write_record(&bench, kept("b"), None);
+    let in_volumes = make_data(&bench, "volumes", id.as_str());
+    let in_trash = make_data(&bench, ".berth/trash", id.as_str());
+    let pool = bench.open();
+    assert_eq!(pool.counts(), (1, 1));
+    assert_eq!(pool.strays(), [Stray::Orphan(in_volumes.clone())]);
+    let stop = crate::engine::background::Stop::default();
+    assert_eq!(kind(pool.purge(&id, &stop)), Kind::Precondition);
+    assert!(in_volumes.join("data").exists() && in_trash.join("data").exists());
+}
+
 #[test]
 fn a_record_without_its_directory_is_served_as_missing() {
     let bench = Bench::new();

@@ -2,6 +2,7 @@
 
 mod ballast;
 mod claims;
+mod deletion;
 mod init;
 mod opening;
 mod records;

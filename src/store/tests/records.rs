@@ -175,3 +175,41 @@ fn a_directory_moves_only_to_where_nothing_is() {
     assert!(!store.remove_empty(Area::Trash, id.as_str()).unwrap());
     assert!(store.remove_empty(Area::Volumes, id.as_str()).unwrap());
 }
+
+/// A crash leaves no two records of one volume, but a person who brings back an old file does.
+#[test]
+fn of_two_records_of_a_volume_the_one_in_use_counts_and_nothing_beside_one_that_is_damaged() {
+    let home = Home::new();
+    let store = home.open();
+    let (both, torn, intact) = (record("both"), record("torn"), record("intact"));
+    let file = |record: &Record, state: &str| home.path(format!(".berth/records/{}.{state}", record.id));
+    for record in [&both, &torn, &intact] {
+        store.commit(record, &[]).unwrap();
+    }
+    fs::copy(file(&both, "json"), file(&both, "purging")).unwrap();
+    fs::copy(file(&both, "json"), file(&both, "deleted.17")).unwrap();
+    // Nobody can tell whether the torn record was newer than the tombstone.
+    fs::copy(file(&torn, "json"), file(&torn, "purging")).unwrap();
+    fs::write(file(&torn, "json"), "{").unwrap();
+    fs::write(file(&intact, "purging"), "{").unwrap();
+    let mut contents = store.load().unwrap();
+    contents.records.sort_by_key(|record| record.spec.name.to_string());
+    assert_eq!(contents.records, [both.clone(), intact.clone()]);
+    let by_id: Vec<_> = contents
+        .quarantined
+        .iter()
+        .filter_map(|found| found.id.clone())
+        .collect();
+    assert_eq!(by_id, std::slice::from_ref(&torn.id));
+    let mut aside: Vec<_> = contents.quarantined.into_iter().map(|found| found.path).collect();
+    aside.sort();
+    let mut expected = [
+        file(&both, "purging"),
+        file(&both, "deleted.17"),
+        file(&torn, "json"),
+        file(&torn, "purging"),
+        file(&intact, "purging"),
+    ];
+    expected.sort();
+    assert_eq!(aside, expected);
+}

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec /opt/kafka/bin/kafka-java -Xmx128m org.apache.kafka.tools.TopicCommand "$@"
