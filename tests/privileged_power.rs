@@ -184,6 +184,8 @@ async fn live_die_and_live(node: &Node, clients: &Clients, ledger: &Ledger, name
     let id = live_and_die(node, clients, ledger, name, "1h").await?;
     let written = ledger.with(Known::InTrash).contains(&id);
     ledger.note(&id, Known::Unknown);
+    // Somebody else's sync in between: now the data is in the trash for good.
+    let _ = File::open(node.pool()).map(nix::unistd::syncfs);
     clients.undelete(&id).await?;
     ledger.note(&id, if written { Known::Written } else { Known::Created });
     Ok(())
