@@ -12,7 +12,6 @@ pub mod status;
 mod token;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tonic::Status;
@@ -48,28 +47,27 @@ impl Driver {
         }
     }
 
-    /// Runs short work of the engine where the call is; other calls go on elsewhere meanwhile. It
-    /// cannot be left half-done by a caller that goes away.
-    async fn run<T>(&self, work: impl FnOnce(&Engine) -> Result<T, engine::Error>) -> Result<T, Status> {
-        tokio::task::block_in_place(|| guarded(|| work(&self.engine)))
+    /// Runs work of the engine on the blocking pool. The work goes on when the caller goes away,
+    /// and with it the locks that it holds.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T, engine::Error> + Send + 'static,
+    ) -> Result<T, Status> {
+        let engine = self.engine.clone();
+        match tokio::task::spawn_blocking(move || work(&engine)).await {
+            Ok(result) => result.map_err(status::of),
+            Err(_) => Err(Status::internal(
+                "the call ended in a defect of Berth; the agent's log tells where",
+            )),
+        }
     }
 
     /// Like [`Driver::run`], for work that needs the pool.
-    async fn run_in_pool<T>(&self, work: impl FnOnce(&Pool) -> Result<T, engine::Error>) -> Result<T, Status> {
-        self.run(|engine| work(&*engine.pool()?)).await
-    }
-
-    /// Runs work that waits for the disk on the blocking pool: many such calls at once are many
-    /// threads that wait, and none of them carries connections. The work goes on when the caller
-    /// goes away, and with it the locks that it holds.
-    async fn run_durable<T: Send + 'static>(
+    async fn run_in_pool<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Pool) -> Result<T, engine::Error> + Send + 'static,
     ) -> Result<T, Status> {
-        let engine = self.engine.clone();
-        let work = move || guarded(|| work(&*engine.pool()?));
-        let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|_| Err(Status::unavailable("the agent is ending; try again")))
+        self.run(|engine| work(&*engine.pool()?)).await
     }
 
     /// Where volumes of this pool can be used: wherever the pool is.
@@ -98,15 +96,5 @@ impl Driver {
             .segments
             .iter()
             .all(|(key, value)| here.segments.get(key) == Some(value))
-    }
-}
-
-/// Turns an error into its status, and a panic, which the log tells the place of, into one as well.
-fn guarded<T>(work: impl FnOnce() -> Result<T, engine::Error>) -> Result<T, Status> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(status::of),
-        Err(_) => Err(Status::internal(
-            "the call ended in a defect of Berth; the agent's log tells where",
-        )),
     }
 }
