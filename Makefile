@@ -4,7 +4,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(TARGET)
 MANIFEST ?=
 
-.PHONY: demo build test lint bench image clean
+.PHONY: demo build test lint bench soak image clean
 
 ## demo: a StatefulSet on a throwaway pool with a real agent; MANIFEST=deploy/examples/redis.yaml for another
 demo:
@@ -30,6 +30,10 @@ lint:
 ## bench: what calls cost beside the bare system calls they need (root)
 bench: build
 	cargo bench --locked --bench lifecycle -- $(BENCH)
+
+## soak: clients, kills, restarts, a full disk, for 20 minutes or BERTH_SOAK_SECONDS; figures of what stays (root)
+soak:
+	cargo test --locked --test privileged_soak -- --nocapture
 
 ## image: the container image, with docker or buildah
 image: build
