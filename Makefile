@@ -4,7 +4,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(TARGET)
 MANIFEST ?=
 
-.PHONY: demo build test lint bench image clean
+.PHONY: demo build test lint bench bench-e2e e2e-upstream image clean
 
 ## demo: a StatefulSet on a throwaway pool with a real agent; MANIFEST=deploy/examples/redis.yaml for another
 demo:
@@ -30,6 +30,14 @@ lint:
 ## bench: what calls cost beside the bare system calls they need (root)
 bench: build
 	cargo bench --locked --bench lifecycle -- $(BENCH)
+
+## e2e-upstream: Kubernetes' own tests of storage drivers, on a cluster of their own (root); FOCUS=subPath for some of them
+e2e-upstream: build
+	@tests/e2e/upstream/run $(FOCUS)
+
+## bench-e2e: StatefulSets beside emptyDir and local-path-provisioner, on a cluster of their own (root); ROUNDS=5 for more
+bench-e2e: build
+	@tests/e2e/bench/run $(ROUNDS)
 
 ## image: the container image, with docker or buildah
 image: build
