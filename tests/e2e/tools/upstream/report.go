@@ -17,8 +17,8 @@ import (
 // notHere says why specs are left out that would not skip themselves, by a pattern of their names. Everything else that the
 // driver does not serve, the specs find out from its definition.
 var notHere = map[string]string{
-	`should provision storage with any volume data source`: "needs the image hello-populator, and no registry is asked here",
-	`\[Feature:SELinux\]`: "needs nodes with SELinux",
+	`\(default fs\)] provisioning should provision storage with any volume data source`: "needs the image hello-populator, and no registry is asked here",
+	`Dynamic PV \(filesystem volmode\)] disruptive .* with a different SELinux context`: "needs nodes with SELinux",
 }
 
 // report has each spec that ran noted in one file, and all of them counted in another.
