@@ -44,7 +44,11 @@ pub async fn cassandra(host: &str, statement: &str, wanted: &str) -> Result<()> 
         let length = u32::try_from(statement.len())?.to_be_bytes();
         let query = [&length, statement.as_bytes(), &ONE, &[0]].concat();
         let answer = cassandra_frame(&mut stream, QUERY, &query).await?;
-        ensure!(contains(&answer, wanted), "{statement}: {wanted} is not in {}", String::from_utf8_lossy(&answer));
+        ensure!(
+            contains(&answer, wanted),
+            "{statement}: {wanted} is not in {}",
+            String::from_utf8_lossy(&answer)
+        );
         Ok(())
     };
     tokio::time::timeout(PATIENCE, talk).await?
@@ -53,7 +57,9 @@ pub async fn cassandra(host: &str, statement: &str, wanted: &str) -> Result<()> 
 async fn cassandra_frame(stream: &mut TcpStream, operation: u8, body: &[u8]) -> Result<Vec<u8>> {
     const ERROR: u8 = 0;
     let length = u32::try_from(body.len())?.to_be_bytes();
-    stream.write_all(&[&[4, 0, 0, 0, operation], &length[..], body].concat()).await?;
+    stream
+        .write_all(&[&[4, 0, 0, 0, operation], &length[..], body].concat())
+        .await?;
     let mut head = [0; 9];
     stream.read_exact(&mut head).await?;
     let [_, _, _, _, answer, length @ ..] = head;
@@ -79,16 +85,31 @@ const ARRAY: u8 = 4;
 pub async fn mongodb_insert(host: &str, text: &str) -> Result<()> {
     let document = bson(&[(STRING, "text", bson_string(text))]);
     let documents = bson(&[(DOCUMENT, "0", document)]);
-    let answer = mongodb(host, &[(STRING, "insert", bson_string("berth")), (ARRAY, "documents", documents)]).await?;
+    let answer = mongodb(
+        host,
+        &[
+            (STRING, "insert", bson_string("berth")),
+            (ARRAY, "documents", documents),
+        ],
+    )
+    .await?;
     // {n: 1}, an int32.
-    ensure!(contains_bytes(&answer, b"\x10n\0\x01\0\0\0"), "not stored: {}", String::from_utf8_lossy(&answer));
+    ensure!(
+        contains_bytes(&answer, b"\x10n\0\x01\0\0\0"),
+        "not stored: {}",
+        String::from_utf8_lossy(&answer)
+    );
     Ok(())
 }
 
 /// Looks for it.
 pub async fn mongodb_find(host: &str, text: &str) -> Result<()> {
     let answer = mongodb(host, &[(STRING, "find", bson_string("berth"))]).await?;
-    ensure!(contains(&answer, text), "{text} is not in {}", String::from_utf8_lossy(&answer));
+    ensure!(
+        contains(&answer, text),
+        "{text} is not in {}",
+        String::from_utf8_lossy(&answer)
+    );
     Ok(())
 }
 

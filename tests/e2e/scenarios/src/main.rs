@@ -69,7 +69,11 @@ fn print_table(outcomes: &[Outcome], begun: Instant) {
     for outcome in outcomes {
         let verdict = if outcome.error.is_none() { "passed" } else { "FAILED" };
         let (seconds, scenario) = (outcome.took.as_secs_f32(), outcome.scenario);
-        println!("{verdict}  {seconds:>6.1} s  {:<12} {}", scenario.theme(), scenario.name());
+        println!(
+            "{verdict}  {seconds:>6.1} s  {:<12} {}",
+            scenario.theme(),
+            scenario.name()
+        );
     }
     let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
     println!(

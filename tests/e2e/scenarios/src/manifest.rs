@@ -45,7 +45,11 @@ impl Manifest {
 
     /// On this node, by choice of the scheduler.
     pub fn on(self, node: &str) -> Self {
-        let at = if self.kind() == "Pod" { "/spec/nodeSelector" } else { "/spec/template/spec/nodeSelector" };
+        let at = if self.kind() == "Pod" {
+            "/spec/nodeSelector"
+        } else {
+            "/spec/template/spec/nodeSelector"
+        };
         self.set(at, json!({ "kubernetes.io/hostname": node }))
     }
 }

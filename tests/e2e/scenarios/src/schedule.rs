@@ -44,7 +44,9 @@ async fn play(client: Client, scenario: &'static Scenario, begun: Instant) -> Ou
     let started = Instant::now();
     let scene = Scene::new(client, &name);
     let result = tokio::time::timeout(LIMIT, perform(&scene, scenario)).await;
-    let mut error = result.unwrap_or_else(|_| Err(anyhow!("not done within {LIMIT:?}"))).err();
+    let mut error = result
+        .unwrap_or_else(|_| Err(anyhow!("not done within {LIMIT:?}")))
+        .err();
     if error.is_some()
         && let Err(problem) = cluster::command(&["keep-logs", &name]).await
     {

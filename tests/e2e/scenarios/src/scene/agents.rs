@@ -32,7 +32,12 @@ impl Answer {
 
     /// What it said about its failure.
     pub fn if_failed(self) -> Result<String> {
-        ensure!(self.problem.is_some(), "{} did not fail: {}", self.question, self.stdout);
+        ensure!(
+            self.problem.is_some(),
+            "{} did not fail: {}",
+            self.question,
+            self.stdout
+        );
         Ok(format!("{}{}", self.stdout, self.stderr))
     }
 }
@@ -53,7 +58,9 @@ impl Scene {
     }
 
     pub async fn agent(&self, node: &str) -> Result<Agent> {
-        let here = ListParams::default().labels("app.kubernetes.io/component=agent").fields(&format!("spec.nodeName={node}"));
+        let here = ListParams::default()
+            .labels("app.kubernetes.io/component=agent")
+            .fields(&format!("spec.nodeName={node}"));
         let pods = self.agent_pods().list(&here).await?.items;
         let staying = pods.iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
         let pod = given(staying, "agent")?;
@@ -81,7 +88,13 @@ impl Scene {
     /// `berth ...` in the agent's container.
     pub async fn berth(&self, node: &str, arguments: &[&str]) -> Result<Answer> {
         let command = [&["/berth"], arguments].concat();
-        exec(&self.agent_pods(), &self.agent(node).await?.pod, Some("agent"), &command).await
+        exec(
+            &self.agent_pods(),
+            &self.agent(node).await?.pod,
+            Some("agent"),
+            &command,
+        )
+        .await
     }
 
     /// `berth volumes` as it is for programs.
@@ -108,23 +121,72 @@ impl Scene {
         Ok(())
     }
 
-    /// Sends SIGKILL to the agent of a node when the shell commands `condition` say so, and returns what they print.
-    pub async fn kill_agent_when(&self, node: &str, condition: &str) -> Result<String> {
-        let script = format!("{condition}\nkill -KILL $(pgrep -x berth)");
-        cluster::on_node(node, &script).await
+    /// Sends SIGKILL to the agent of a node.
+    pub async fn kill_agent(&self, node: &str) -> Result<()> {
+        cluster::on_node(node, "kill -KILL $(pgrep -x berth)").await.map(drop)
     }
 
-    /// Waits until the kubelet has started a killed agent again.
-    pub async fn agent_restarted(&self, node: &str, before: i32) -> Result<i32> {
+    /// Sends SIGKILL to the agents of these nodes amidst something: as soon as on each node what the shell command
+    /// `count` prints is `steps` away from what it was. Returns by how much it had changed then, node by node.
+    pub async fn kill_agents_amidst(
+        &self,
+        nodes: &[&str],
+        count: &str,
+        steps: i32,
+        something: impl Future<Output = Result<()>>,
+    ) -> Result<Vec<i32>> {
+        let script = format!(
+            "before=$({count}); touch /run/armed
+             away() {{ now=$({count}); echo $((now > before ? now - before : before - now)); }}
+             until [ $(away) -ge {steps} ]; do [ $SECONDS -lt 60 ] || exit 1; done
+             kill -KILL $(pgrep -x berth); away; rm /run/armed"
+        );
+        let armed = async {
+            for node in nodes {
+                until("watching the agent", SOON, async || {
+                    cluster::on_node(node, "test -e /run/armed").await
+                })
+                .await?;
+            }
+            something.await
+        };
+        let second = async {
+            match nodes.get(1) {
+                Some(node) => cluster::on_node(node, &script).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (first, second, done) = tokio::join!(cluster::on_node(nodes[0], &script), second, armed);
+        done?;
+        [Some(first?), second?]
+            .into_iter()
+            .flatten()
+            .map(|steps| Ok(steps.parse()?))
+            .collect()
+    }
+
+    /// Waits until the kubelet has started a killed agent again, which had not been started again before.
+    pub async fn agent_restarted(&self, node: &str) -> Result<()> {
         let pod = self.agent(node).await?.pod;
-        let restarts = until(format!("a restart of the agent of {node}"), SOON, async || {
-            let restarts = super::pods::restarts(&self.agent_pods().get(&pod).await?);
-            ensure!(restarts > before, "it was restarted {restarts} times");
-            Ok(restarts)
+        until(format!("a restart of the agent of {node}"), SOON, async || {
+            let containers = self
+                .agent_pods()
+                .get(&pod)
+                .await?
+                .status
+                .and_then(|status| status.container_statuses);
+            let agent = containers
+                .into_iter()
+                .flatten()
+                .find(|container| container.name == "agent");
+            ensure!(
+                agent.is_some_and(|agent| agent.restart_count > 0),
+                "it was not restarted"
+            );
+            Ok(())
         })
         .await?;
-        self.agent_ready(node).await?;
-        Ok(restarts)
+        self.agent_ready(node).await
     }
 
     /// The bytes that the scheduler is told a node has for claims of the class `manual`.
@@ -134,7 +196,10 @@ impl Scene {
         let objects: Api<CSIStorageCapacity> = Api::namespaced(self.client.clone(), "berth-system");
         let objects = objects.list(&ListParams::default()).await?;
         let of_pool = objects.items.into_iter().find(|object| {
-            let labels = object.node_topology.as_ref().and_then(|topology| topology.match_labels.as_ref());
+            let labels = object
+                .node_topology
+                .as_ref()
+                .and_then(|topology| topology.match_labels.as_ref());
             let pool_of = labels.and_then(|labels| labels.get(POOL_LABEL));
             object.storage_class_name == "manual" && pool_of == Some(pool)
         });
@@ -145,8 +210,13 @@ impl Scene {
     pub async fn metric(&self, node: &str, name: &str) -> Result<f64> {
         let pod = self.agent(node).await?.pod;
         let agent = Request::new(format!("/api/v1/namespaces/berth-system/pods/{pod}:9808/proxy"));
-        let metrics = self.client.request_text(agent.get("metrics", &GetParams::default())?).await?;
-        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let metrics = self
+            .client
+            .request_text(agent.get("metrics", &GetParams::default())?)
+            .await?;
+        let value = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(given(value, name)?.parse()?)
     }
 }
@@ -154,6 +224,8 @@ impl Scene {
 /// "5Gi" as a number.
 fn bytes(quantity: &str) -> Result<u64> {
     let digits = quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let power = ["", "Ki", "Mi", "Gi", "Ti"].iter().position(|unit| *unit == &quantity[digits.len()..]);
+    let power = ["", "Ki", "Mi", "Gi", "Ti"]
+        .iter()
+        .position(|unit| *unit == &quantity[digits.len()..]);
     Ok(digits.parse::<u64>()? << (10 * given(power, "unit that is known")?))
 }

@@ -46,6 +46,7 @@ impl Scene {
 
     /// Notes what was seen, for people to read.
     pub fn saw(&self, text: impl Display) {
+        let text = text.to_string().replace('\n', "\n             ");
         let line = format!("    {:5.1} s  {text}", self.begun.elapsed().as_secs_f32());
         self.evidence.borrow_mut().push(line);
     }

@@ -15,17 +15,27 @@ use crate::manifest::Manifest;
 impl Scene {
     pub async fn make_namespace(&self) -> Result<()> {
         let namespace = serde_json::from_value(json!({ "metadata": { "name": self.namespace } }))?;
-        self.all::<Namespace>().create(&PostParams::default(), &namespace).await?;
+        self.all::<Namespace>()
+            .create(&PostParams::default(), &namespace)
+            .await?;
         // Pods are refused until their namespace has its account.
         let accounts = self.objects::<k8s_openapi::api::core::v1::ServiceAccount>();
-        until("the default service account", SOON, async || Ok(accounts.get("default").await?)).await?;
+        until("the default service account", SOON, async || {
+            Ok(accounts.get("default").await?)
+        })
+        .await?;
         Ok(())
     }
 
     /// As `kubectl apply` does; what has a namespace goes into the scene's.
     pub async fn apply(&self, manifest: &Manifest) -> Result<()> {
         let object = manifest.value();
-        let text = |pointer| object.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default();
+        let text = |pointer| {
+            object
+                .pointer(pointer)
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+        };
         let (version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         let kind = GroupVersionKind::gvk(group, version, kind);
@@ -34,7 +44,9 @@ impl Scene {
             Scope::Namespaced => Api::namespaced_with(self.client.clone(), &self.namespace, &resource),
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
         };
-        let applied = api.patch(name, &PatchParams::apply("scenarios").force(), &Patch::Apply(object)).await;
+        let applied = api
+            .patch(name, &PatchParams::apply("scenarios").force(), &Patch::Apply(object))
+            .await;
         applied.with_context(|| format!("applying {} {name}", kind.kind))?;
         if capabilities.scope == Scope::Cluster {
             self.elsewhere.borrow_mut().push((api, name.to_owned()));
@@ -51,7 +63,9 @@ impl Scene {
         let (all, soon) = (ListParams::default(), DeleteParams::default().grace_period(1));
         self.objects::<StatefulSet>().delete_collection(&soon, &all).await?;
         self.objects::<Pod>().delete_collection(&soon, &all).await?;
-        self.objects::<PersistentVolumeClaim>().delete_collection(&soon, &all).await?;
+        self.objects::<PersistentVolumeClaim>()
+            .delete_collection(&soon, &all)
+            .await?;
         until("the end of its volumes", SOON, async || {
             let left: Vec<_> = self.volumes().await?.iter().map(ResourceExt::name_any).collect();
             ensure!(left.is_empty(), "there are still {}", left.join(", "));
@@ -61,7 +75,9 @@ impl Scene {
         for (api, name) in self.elsewhere.take() {
             api.delete(&name, &DeleteParams::default()).await?;
         }
-        self.all::<Namespace>().delete(&self.namespace, &DeleteParams::default()).await?;
+        self.all::<Namespace>()
+            .delete(&self.namespace, &DeleteParams::default())
+            .await?;
         Ok(())
     }
 
@@ -79,7 +95,9 @@ impl Scene {
     pub async fn reclaim(&self, volume: &PersistentVolume, policy: &str) -> Result<()> {
         let patch = json!({ "spec": { "persistentVolumeReclaimPolicy": policy } });
         let volumes = self.all::<PersistentVolume>();
-        volumes.patch(&volume.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        volumes
+            .patch(&volume.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         Ok(())
     }
 }

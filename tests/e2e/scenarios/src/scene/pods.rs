@@ -3,8 +3,8 @@
 use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::Api;
 use kube::api::{AttachParams, DeleteParams, ListParams, LogParams};
-use kube::{Api, ResourceExt};
 use tokio::io::AsyncReadExt;
 
 use super::{Answer, SOON, Scene, given, until};
@@ -14,7 +14,8 @@ impl Scene {
     /// Starts a pod, waits until it is ready and returns the node that it is on.
     pub async fn start(&self, manifest: &Manifest) -> Result<String> {
         self.apply(manifest).await?;
-        self.pod_ready(manifest.value()["metadata"]["name"].as_str().unwrap_or_default()).await
+        self.pod_ready(manifest.value()["metadata"]["name"].as_str().unwrap_or_default())
+            .await
     }
 
     pub async fn pod(&self, name: &str) -> Result<Pod> {
@@ -61,7 +62,10 @@ impl Scene {
 
     pub async fn pod_gone(&self, name: &str) -> Result<()> {
         until(format!("the end of {name}"), SOON, async || {
-            ensure!(self.objects::<Pod>().get_opt(name).await?.is_none(), "it is still there");
+            ensure!(
+                self.objects::<Pod>().get_opt(name).await?.is_none(),
+                "it is still there"
+            );
             Ok(())
         })
         .await
@@ -97,7 +101,12 @@ impl Scene {
     /// The pod waits, and its events say why.
     pub async fn waits(&self, pod: &str, reason: &str) -> Result<()> {
         let event = self.event(pod, reason).await?;
-        let phase = self.pod(pod).await?.status.and_then(|status| status.phase).unwrap_or_default();
+        let phase = self
+            .pod(pod)
+            .await?
+            .status
+            .and_then(|status| status.phase)
+            .unwrap_or_default();
         self.same(format!("{pod} is"), phase.as_str(), "Pending")?;
         self.saw(format!("its event: {event}"));
         Ok(())
@@ -110,8 +119,20 @@ impl Scene {
     async fn events(&self, name: &str) -> Result<Vec<String>> {
         let about = ListParams::default().fields(&format!("involvedObject.name={name}"));
         let mut events = self.objects::<Event>().list(&about).await?.items;
-        events.sort_by_key(|event| event.metadata.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok()));
-        let line = |event: Event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+        events.sort_by_key(|event| {
+            event
+                .metadata
+                .resource_version
+                .as_ref()
+                .and_then(|version| version.parse::<u64>().ok())
+        });
+        let line = |event: Event| {
+            format!(
+                "{}: {}",
+                event.reason.unwrap_or_default(),
+                event.message.unwrap_or_default()
+            )
+        };
         Ok(events.into_iter().map(line).collect())
     }
 }
@@ -128,8 +149,15 @@ pub fn node_of(pod: &Pod) -> Result<String> {
 
 /// How often the containers of a pod were started anew.
 pub fn restarts(pod: &Pod) -> i32 {
-    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    containers.into_iter().flatten().map(|container| container.restart_count).sum()
+    let containers = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref());
+    containers
+        .into_iter()
+        .flatten()
+        .map(|container| container.restart_count)
+        .sum()
 }
 
 /// Runs a command in a container.
@@ -157,11 +185,4 @@ fn problem(status: Option<Status>) -> Option<String> {
         Some(status) => Some(status.message.unwrap_or_else(|| "it failed".to_owned())),
         None => Some("the connection broke".to_owned()),
     }
-}
-
-/// The names of pods, in order.
-pub fn names(pods: &[Pod]) -> Vec<String> {
-    let mut names: Vec<_> = pods.iter().map(ResourceExt::name_any).collect();
-    names.sort();
-    names
 }

@@ -29,7 +29,10 @@ pub struct Set<'a> {
 impl Scene {
     /// Applies manifests, one of which is a StatefulSet, and waits until all its pods are ready.
     pub async fn start_set(&self, manifests: &[Manifest]) -> Result<Set<'_>> {
-        let set = manifests.iter().find(|manifest| manifest.kind() == "StatefulSet").context("no StatefulSet")?;
+        let set = manifests
+            .iter()
+            .find(|manifest| manifest.kind() == "StatefulSet")
+            .context("no StatefulSet")?;
         let set = Set {
             name: set.value()["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
             labels: ListParams::default().labels(&selector(set)),
@@ -63,7 +66,8 @@ impl Set<'_> {
     /// Patches the set; returns what came and went, in order, until it is all as it should be.
     pub async fn change(&self, patch: Value) -> Result<String> {
         let sets = self.scene.objects::<StatefulSet>();
-        sets.patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        sets.patch(&self.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         self.settled().await
     }
 
@@ -82,9 +86,15 @@ impl Set<'_> {
     /// Deletes a pod: the set makes another of that name, and it has to find the same volumes on the same node.
     pub async fn comes_back(&self, pod: &str) -> Result<()> {
         let homes = self.homes(pod).await?;
-        self.scene.objects::<Pod>().delete(pod, &DeleteParams::default()).await?;
+        self.scene
+            .objects::<Pod>()
+            .delete(pod, &DeleteParams::default())
+            .await?;
         let order = self.settled().await?;
-        ensure!(order == format!("-{pod} +{pod}"), "{pod} was deleted, and what came of it was {order}");
+        ensure!(
+            order == format!("-{pod} +{pod}"),
+            "{pod} was deleted, and what came of it was {order}"
+        );
         ensure!(self.homes(pod).await? == homes, "{pod} came back to other volumes");
         for home in homes {
             self.scene.saw(format!("{pod} was deleted and is back at {home}"));
@@ -94,7 +104,12 @@ impl Set<'_> {
 
     async fn templates(&self) -> Result<Vec<String>> {
         let spec = given(self.scene.objects::<StatefulSet>().get(&self.name).await?.spec, "spec")?;
-        Ok(spec.volume_claim_templates.iter().flatten().map(ResourceExt::name_any).collect())
+        Ok(spec
+            .volume_claim_templates
+            .iter()
+            .flatten()
+            .map(ResourceExt::name_any)
+            .collect())
     }
 
     /// Watches the set until it is all as it should be, and that it never works on two pods at the same time, unless it
@@ -106,15 +121,28 @@ impl Set<'_> {
             let (settled, one_by_one) = self.state().await?;
             let pods = self.scene.objects::<Pod>().list(&self.labels).await?.items;
             self.compare(&pods, &mut seen);
-            let busy: Vec<_> = pods.iter().filter(|pod| !is_ready(pod)).map(ResourceExt::name_any).collect();
+            let busy: Vec<_> = pods
+                .iter()
+                .filter(|pod| !is_ready(pod))
+                .map(ResourceExt::name_any)
+                .collect();
             if one_by_one && busy.len() > 1 {
-                bail!("{} are not ready at the same time; until then: {}", busy.join(" and "), seen.join(" "));
+                bail!(
+                    "{} are not ready at the same time; until then: {}",
+                    busy.join(" and "),
+                    seen.join(" ")
+                );
             }
             if settled && busy.is_empty() {
                 return Ok(seen.join(" "));
             }
             if tokio::time::Instant::now() > deadline {
-                bail!("{} did not settle: waiting for {}; until then: {}", self.name, busy.join(", "), seen.join(" "));
+                bail!(
+                    "{} did not settle: waiting for {}; until then: {}",
+                    self.name,
+                    busy.join(", "),
+                    seen.join(" ")
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -125,14 +153,18 @@ impl Set<'_> {
         let set = self.scene.objects::<StatefulSet>().get(&self.name).await?;
         let (spec, status) = (given(set.spec, "spec")?, given(set.status, "status")?);
         let wanted = spec.replicas;
-        let current = status.observed_generation == set.metadata.generation && status.current_revision == status.update_revision;
+        let current =
+            status.observed_generation == set.metadata.generation && status.current_revision == status.update_revision;
         let complete = Some(status.replicas) == wanted && status.ready_replicas == wanted;
         let one_by_one = spec.pod_management_policy.as_deref() != Some("Parallel");
         Ok((current && complete, one_by_one))
     }
 
     fn compare(&self, pods: &[Pod], seen: &mut Vec<String>) {
-        let now: BTreeMap<_, _> = pods.iter().map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect();
+        let now: BTreeMap<_, _> = pods
+            .iter()
+            .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()))
+            .collect();
         let mut known = self.known.borrow_mut();
         for (name, uid) in known.iter().rev() {
             if now.get(name) != Some(uid) {

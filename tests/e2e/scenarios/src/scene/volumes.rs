@@ -4,8 +4,8 @@ use std::fmt;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
-use kube::api::{DeleteParams, ListParams};
 use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
 
 use super::{SOON, Scene, given, until};
 use crate::cluster::{self, POOL};
@@ -46,9 +46,16 @@ impl Scene {
     pub async fn home_of(&self, volume: &PersistentVolume) -> Result<Home> {
         let spec = given(volume.spec.as_ref(), "spec")?;
         let csi = given(spec.csi.as_ref(), "CSI source")?;
-        ensure!(csi.driver == "csi.berth.dev", "{} is of {}", volume.name_any(), csi.driver);
+        ensure!(
+            csi.driver == "csi.berth.dev",
+            "{} is of {}",
+            volume.name_any(),
+            csi.driver
+        );
         let affinity = serde_json::to_value(&spec.node_affinity)?;
-        let wanted = affinity.pointer("/required/nodeSelectorTerms/0/matchExpressions").and_then(|all| all.as_array());
+        let wanted = affinity
+            .pointer("/required/nodeSelectorTerms/0/matchExpressions")
+            .and_then(|all| all.as_array());
         let pool = wanted.into_iter().flatten().find(|one| one["key"] == POOL_LABEL);
         let pool = given(pool.and_then(|one| one["values"][0].as_str()), "pool")?;
         let here = ListParams::default().labels(&format!("{POOL_LABEL}={pool}"));
@@ -78,12 +85,16 @@ impl Scene {
 
     /// Waits until a PV is in a phase; `None` is when it is gone.
     pub async fn volume_phase(&self, volume: &str, expected: Option<&str>) -> Result<()> {
-        until(format!("{volume} is {}", expected.unwrap_or("gone")), SOON, async || {
-            let volume = self.all::<PersistentVolume>().get_opt(volume).await?;
-            let phase = volume.map(|volume| volume.status.and_then(|status| status.phase).unwrap_or_default());
-            ensure!(phase.as_deref() == expected, "it is {}", phase.unwrap_or_default());
-            Ok(())
-        })
+        until(
+            format!("{volume} is {}", expected.unwrap_or("gone")),
+            SOON,
+            async || {
+                let volume = self.all::<PersistentVolume>().get_opt(volume).await?;
+                let phase = volume.map(|volume| volume.status.and_then(|status| status.phase).unwrap_or_default());
+                ensure!(phase.as_deref() == expected, "it is {}", phase.unwrap_or_default());
+                Ok(())
+            },
+        )
         .await
         .with_context(|| format!("PV {volume}"))
     }
@@ -99,7 +110,10 @@ pub struct Claim {
 impl Scene {
     /// The claims of this scene, by name.
     pub async fn claims(&self) -> Result<Vec<Claim>> {
-        let claims = self.objects::<PersistentVolumeClaim>().list(&ListParams::default()).await?;
+        let claims = self
+            .objects::<PersistentVolumeClaim>()
+            .list(&ListParams::default())
+            .await?;
         let mut claims: Vec<_> = claims
             .into_iter()
             .map(|claim| Claim {

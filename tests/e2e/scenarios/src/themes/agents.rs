@@ -12,17 +12,34 @@ use crate::scenario::{Scenario, scenario};
 use crate::scene::{SOON, Scene, until};
 
 pub const ALL: &[Scenario] = &[
-    scenario!(agents_replaced, Whole, "the DaemonSet is rolled to another image and back while clients write with fsync and verify"),
-    scenario!(agent_killed_during_io, Whole, "SIGKILL of the agent while clients write: they see nothing of it"),
-    scenario!(agent_killed_while_provisioning, Whole, "SIGKILL of both agents while they make volumes: every claim gets one, and no more"),
-    scenario!(agent_killed_while_unmounting, Whole, "SIGKILL of the agent while pods end: they end, no mount is left, and they can come back"),
+    scenario!(
+        agents_replaced,
+        Whole,
+        "the DaemonSet is rolled to another image and back while clients write with fsync and verify"
+    ),
+    scenario!(
+        agent_killed_during_io,
+        Whole,
+        "SIGKILL of the agent while clients write: they see nothing of it"
+    ),
+    scenario!(
+        agent_killed_while_provisioning,
+        Whole,
+        "SIGKILL of both agents while they make volumes: every claim gets one, and no more"
+    ),
+    scenario!(
+        agent_killed_while_unmounting,
+        Whole,
+        "SIGKILL of the agent while pods end: they end, no mount is left, and they can come back"
+    ),
 ];
 
 /// Claims that pods of these scenarios use, and the pods, all made at once.
 async fn start_many(s: &Scene, node: &str, names: &[String]) -> Result<()> {
     for name in names {
         s.apply(&manifest::claim(name, "1Gi")).await?;
-        s.apply(&manifest::pod(name, &[name.as_str()], &format!("echo here >>/{name}/file")).on(node)).await?;
+        s.apply(&manifest::pod(name, &[name.as_str()], &format!("echo here >>/{name}/file")).on(node))
+            .await?;
     }
     Ok(())
 }
@@ -46,7 +63,10 @@ async fn agents_replaced(s: &Scene) -> Result<()> {
     let daemons: kube::Api<DaemonSet> = s.daemon_sets();
     let image_now = async || -> Result<String> {
         let daemon = serde_json::to_value(daemons.get("berth-agent").await?)?;
-        Ok(daemon["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned())
+        Ok(daemon["spec"]["template"]["spec"]["containers"][0]["image"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
     };
     let old = image_now().await?;
     let new = "berth:next";
@@ -56,17 +76,27 @@ async fn agents_replaced(s: &Scene) -> Result<()> {
         let before = [s.agent(NODES[0]).await?.pod, s.agent(NODES[1]).await?.pod];
         let containers = json!([{ "name": "agent", "image": image }]);
         let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
-        daemons.patch("berth-agent", &PatchParams::default(), &Patch::Strategic(patch)).await?;
+        daemons
+            .patch("berth-agent", &PatchParams::default(), &Patch::Strategic(patch))
+            .await?;
         until(format!("the rollout of {image}"), SOON, async || {
             for (node, old) in NODES.iter().zip(&before) {
                 let agent = s.agent(node).await?;
-                ensure!(agent.pod != *old && agent.ready, "{node} has {}, which replaces {old}", agent.pod);
+                ensure!(
+                    agent.pod != *old && agent.ready,
+                    "{node} has {}, which replaces {old}",
+                    agent.pod
+                );
                 ensure!(s.registered(node).await?, "{node} does not have the driver");
             }
             Ok(())
         })
         .await?;
-        s.same("every agent is new, and its image is", image_now().await?.as_str(), image)?;
+        s.same(
+            "every agent is new, and its image is",
+            image_now().await?.as_str(),
+            image,
+        )?;
         for writer in &writers {
             writer.is_well().await?;
         }
@@ -80,10 +110,14 @@ async fn agent_killed_during_io(s: &Scene) -> Result<()> {
     s.new_agents().await?;
     let writers = [Writer::start(s, NODES[0]).await?, Writer::start(s, NODES[1]).await?];
     for (node, writer) in NODES.iter().zip(&writers) {
-        let process = s.kill_agent_when(node, "pgrep -x berth").await?;
-        s.saw(format!("process {process}, the agent of {node}, was killed when {} was at {}", writer.pod, writer.acknowledged().await?));
+        s.kill_agent(node).await?;
+        s.saw(format!(
+            "the agent of {node} was killed when {} was at {}",
+            writer.pod,
+            writer.acknowledged().await?
+        ));
         writer.goes_on().await?;
-        s.agent_restarted(node, 0).await?;
+        s.agent_restarted(node).await?;
         writer.is_well().await?;
     }
     start_many(s, NODES[0], &["after".to_owned()]).await?;
@@ -93,26 +127,27 @@ async fn agent_killed_during_io(s: &Scene) -> Result<()> {
 
 async fn agent_killed_while_provisioning(s: &Scene) -> Result<()> {
     s.new_agents().await?;
-    // Records are what a volume begins with: three of them are there, and more are on their way.
-    let some = "count() { ls /mnt/data/.berth/records | grep -c json$; }
-        before=$(count)
-        until [ $(count) -ge $((before + 3)) ]; do :; done
-        echo $(($(count) - before))";
     let (first, second) = (numbered("first", 8), numbered("second", 8));
-    let kill = async { tokio::join!(s.kill_agent_when(NODES[0], some), s.kill_agent_when(NODES[1], some)) };
     let start = async {
         start_many(s, NODES[0], &first).await?;
         start_many(s, NODES[1], &second).await
     };
-    let ((one, two), started) = tokio::join!(kill, start);
-    started?;
-    for (node, made) in NODES.iter().zip([one?, two?]) {
-        s.saw(format!("the agent of {node} was killed when it had made {made} of 8 volumes"));
-        s.agent_restarted(node, 0).await?;
+    let killed = s
+        .kill_agents_amidst(&NODES, "ls /mnt/data/.berth/records | grep -c json$", 3, start)
+        .await?;
+    for (node, made) in NODES.iter().zip(killed) {
+        s.saw(format!(
+            "the agent of {node} was killed when it had made {made} of 8 volumes"
+        ));
+        s.agent_restarted(node).await?;
     }
     for pod in first.iter().chain(&second) {
         s.pod_ready(pod).await?;
-        s.same(format!("the file of {pod}"), s.sh(pod, &format!("cat /{pod}/file")).await?.as_str(), "here")?;
+        s.same(
+            format!("the file of {pod}"),
+            s.sh(pod, &format!("cat /{pod}/file")).await?.as_str(),
+            "here",
+        )?;
     }
     all_is_well(s).await
 }
@@ -125,20 +160,25 @@ async fn agent_killed_while_unmounting(s: &Scene) -> Result<()> {
     for pod in &pods {
         s.pod_ready(pod).await?;
     }
-    let some = "count() { grep -c 'kubernetes.io~csi/pvc-.*/mount ' /proc/mounts; }
-        before=$(count)
-        until [ $(count) -lt $before ]; do :; done
-        echo $(count) of $before";
     let delete = async {
         for pod in &pods {
             s.ask_to_end(pod).await?;
         }
         Ok::<_, anyhow::Error>(())
     };
-    let (left, deleted) = tokio::join!(s.kill_agent_when(node, some), delete);
-    deleted?;
-    s.saw(format!("the agent of {node} was killed when {} volumes were still mounted", left?));
-    s.agent_restarted(node, 0).await?;
+    let killed = s
+        .kill_agents_amidst(
+            &[node],
+            "grep -c 'kubernetes.io~csi/pvc-.*/mount ' /proc/mounts",
+            1,
+            delete,
+        )
+        .await?;
+    s.saw(format!(
+        "the agent of {node} was killed when {} of 8 volumes were unmounted",
+        killed[0]
+    ));
+    s.agent_restarted(node).await?;
     for pod in &pods {
         s.pod_gone(pod).await?;
     }
@@ -147,7 +187,11 @@ async fn agent_killed_while_unmounting(s: &Scene) -> Result<()> {
     start_many(s, node, &pods).await?;
     for pod in &pods {
         s.pod_ready(pod).await?;
-        s.same(format!("what {pod} wrote, both times"), s.sh(pod, &format!("wc -l </{pod}/file")).await?.as_str(), "2")?;
+        s.same(
+            format!("what {pod} wrote, both times"),
+            s.sh(pod, &format!("wc -l </{pod}/file")).await?.as_str(),
+            "2",
+        )?;
     }
     all_is_well(s).await
 }

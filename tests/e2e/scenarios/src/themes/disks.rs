@@ -26,12 +26,17 @@ async fn disk_swapped(s: &Scene) -> Result<()> {
     cluster::swap_disk(node).await?;
     cluster::boot(node).await?;
     s.saw(format!("{node} started with an empty disk"));
-    let doctor = until("what berth doctor says", SOON, async || s.berth(node, &["doctor"]).await?.if_failed()).await?;
+    let doctor = until("what berth doctor says", SOON, async || {
+        s.berth(node, &["doctor"]).await?.if_failed()
+    })
+    .await?;
     s.says("berth doctor", &doctor, "/mnt/data is not a pool")?;
     s.says("and", &doctor, "Mount the pool's own disk at the pool directory")?;
     ensure!(!s.agent(node).await?.ready, "the agent says that it is ready");
     s.saw("the agent is not ready");
-    s.event("swapped-0", "csi.berth.dev").await.map(|event| s.saw(format!("swapped-0 waits: {event}")))?;
+    s.event("swapped-0", "csi.berth.dev")
+        .await
+        .map(|event| s.saw(format!("swapped-0 waits: {event}")))?;
     let found = cluster::on_node(node, "ls -A /mnt/data").await?;
     s.same("what is on the empty disk", found.as_str(), "")?;
 
@@ -39,13 +44,20 @@ async fn disk_swapped(s: &Scene) -> Result<()> {
     s.berth(node, &["init", "--pool", "/mnt/data"]).await?.unless_failed()?;
     s.saw("berth init made a new pool on the other disk");
     let refusal = until("the kubelet's refusal", SOON, async || {
-        let log = cluster::on_node(node, "grep -h 'detected topology value collision' /run/state/logs/node-1-kubelet.log | tail -n 1").await?;
+        let log = cluster::on_node(
+            node,
+            "grep -h 'detected topology value collision' /run/state/logs/node-1-kubelet.log | tail -n 1",
+        )
+        .await?;
         ensure!(!log.is_empty(), "its log has none");
         Ok(log)
     })
     .await?;
     s.says("the kubelet", &refusal, "topology.berth.dev/pool")?;
-    ensure!(!s.registered(node).await?, "the kubelet registered the driver with the other pool");
+    ensure!(
+        !s.registered(node).await?,
+        "the kubelet registered the driver with the other pool"
+    );
     s.saw("the driver is not registered");
 
     cluster::cut_power(node).await?;
@@ -55,7 +67,11 @@ async fn disk_swapped(s: &Scene) -> Result<()> {
     s.saw(format!("{node} started with its own disk, and its agent is ready"));
     for (pod, sum, home) in before {
         s.pod_restarted(&pod).await?;
-        s.same(format!("the path of {pod}"), &set.homes(&pod).await?.remove(0).path, &home.path)?;
+        s.same(
+            format!("the path of {pod}"),
+            &set.homes(&pod).await?.remove(0).path,
+            &home.path,
+        )?;
         s.same(format!("the bytes of {pod}"), &home.sum("bytes").await?, &sum)?;
     }
     Ok(())

@@ -16,10 +16,26 @@ use crate::scenario::{Scenario, scenario};
 use crate::scene::{Home, Scene, Set};
 
 pub const ALL: &[Scenario] = &[
-    scenario!(rolling_update, Servers, "a rolling update goes one by one, and loses nothing of what a client was told is stored"),
-    scenario!(scaled_3_5_2_5, Light, "scaling: the highest go first, claims stay, and who returns finds the old data"),
-    scenario!(pod_deleted, Light, "a deleted pod is back on the same node, at the same path, with the same bytes"),
-    scenario!(no_class, Whole, "claims that name no class wait, until the overlay makes manual the default class"),
+    scenario!(
+        rolling_update,
+        Servers,
+        "a rolling update goes one by one, and loses nothing of what a client was told is stored"
+    ),
+    scenario!(
+        scaled_3_5_2_5,
+        Light,
+        "scaling: the highest go first, claims stay, and who returns finds the old data"
+    ),
+    scenario!(
+        pod_deleted,
+        Light,
+        "a deleted pod is back on the same node, at the same path, with the same bytes"
+    ),
+    scenario!(
+        no_class,
+        Whole,
+        "claims that name no class wait, until the overlay makes manual the default class"
+    ),
 ];
 
 /// Where the data of each pod is, and its checksum, read on the node.
@@ -39,18 +55,30 @@ async fn describe(home: &Home) -> Result<String> {
 
 async fn pod_deleted(s: &Scene) -> Result<()> {
     let set = s.start_set(&[manifest::set("deleted", 3)]).await?;
-    s.same("the order", set.pods().join(" ").as_str(), "deleted-0 deleted-1 deleted-2")?;
+    s.same(
+        "the order",
+        set.pods().join(" ").as_str(),
+        "deleted-0 deleted-1 deleted-2",
+    )?;
     let before = contents(&set).await?;
     for pod in set.pods() {
         set.comes_back(&pod).await?;
-        s.same(format!("starts that {pod} wrote down"), s.sh(&pod, "cat /data/starts").await?, format!("{pod}\n{pod}"))?;
+        s.same(
+            format!("starts that {pod} wrote down"),
+            s.sh(&pod, "cat /data/starts").await?,
+            format!("{pod}\n{pod}"),
+        )?;
     }
     for (pod, content) in contents(&set).await? {
         s.same(format!("the bytes of {pod}"), &content, &before[&pod])?;
     }
     // The link for people leads to the same place.
     let home = &set.homes("deleted-0").await?[0];
-    let link = cluster::on_node(&home.node, &format!("readlink -f /mnt/data/by-claim/{}/data-deleted-0", s.namespace)).await?;
+    let link = cluster::on_node(
+        &home.node,
+        &format!("readlink -f /mnt/data/by-claim/{}/data-deleted-0", s.namespace),
+    )
+    .await?;
     s.same("the link by claim", link, home.path.clone())
 }
 
@@ -59,7 +87,12 @@ async fn scaled_3_5_2_5(s: &Scene) -> Result<()> {
     s.same("3 to 5", set.scale(5).await?.as_str(), "+scaled-3 +scaled-4")?;
     let before = contents(&set).await?;
     s.same("5 to 2", set.scale(2).await?.as_str(), "-scaled-4 -scaled-3 -scaled-2")?;
-    let claims: Vec<_> = s.claims().await?.into_iter().map(|claim| format!("{} {}", claim.name, claim.phase)).collect();
+    let claims: Vec<_> = s
+        .claims()
+        .await?
+        .into_iter()
+        .map(|claim| format!("{} {}", claim.name, claim.phase))
+        .collect();
     let kept = [0, 1, 2, 3, 4].map(|n| format!("data-scaled-{n} Bound")).join(", ");
     s.same("claims", claims.join(", "), kept)?;
     s.same("2 to 5", set.scale(5).await?.as_str(), "+scaled-2 +scaled-3 +scaled-4")?;
@@ -107,12 +140,22 @@ async fn rolling_update(s: &Scene) -> Result<()> {
         order
     };
     let ((acknowledged, refused), order) = tokio::join!(write, update);
-    s.same("the update", order?.as_str(), "-redis-2 +redis-2 -redis-1 +redis-1 -redis-0 +redis-0")?;
-    s.saw(format!("{refused} writes were not acknowledged, while the server was being replaced"));
+    s.same(
+        "the update",
+        order?.as_str(),
+        "-redis-2 +redis-2 -redis-1 +redis-1 -redis-0 +redis-0",
+    )?;
+    s.saw(format!(
+        "{refused} writes were not acknowledged, while the server was being replaced"
+    ));
     ensure!(acknowledged.len() == 3, "not every server acknowledged a write");
     for (pod, number) in acknowledged {
         let stored = clients::redis(&s.address(&pod).await?, "get number").await?;
-        s.same(format!("the last number that {pod} acknowledged"), stored, number.to_string())?;
+        s.same(
+            format!("the last number that {pod} acknowledged"),
+            stored,
+            number.to_string(),
+        )?;
     }
     Ok(())
 }
@@ -125,12 +168,19 @@ async fn write_one(s: &Scene, pod: &str, number: u32) -> Result<()> {
 
 async fn no_class(s: &Scene) -> Result<()> {
     let mark = json!({ "metadata": { "annotations": { "storageclass.kubernetes.io/is-default-class": null } } });
-    s.all::<StorageClass>().patch("manual", &PatchParams::default(), &Patch::Merge(mark)).await?;
+    s.all::<StorageClass>()
+        .patch("manual", &PatchParams::default(), &Patch::Merge(mark))
+        .await?;
     let claim = manifest::claim("plain", "1Gi").without("/spec/storageClassName");
     s.apply(&claim).await?;
-    s.apply(&manifest::pod("user", &["plain"], "echo here >/plain/file")).await?;
+    s.apply(&manifest::pod("user", &["plain"], "echo here >/plain/file"))
+        .await?;
     s.event("plain", "no persistent volumes available").await?;
-    s.same("without a default class the claim is", s.claim_phase("plain").await?.as_str(), "Pending")?;
+    s.same(
+        "without a default class the claim is",
+        s.claim_phase("plain").await?.as_str(),
+        "Pending",
+    )?;
     s.make_manual_the_default_class().await?;
     s.pod_ready("user").await?;
     s.same("with it, the claim is", s.claim_phase("plain").await?.as_str(), "Bound")?;
@@ -139,6 +189,16 @@ async fn no_class(s: &Scene) -> Result<()> {
     let set = s.start_set(&[set]).await?;
     set.comes_back("classless-0").await?;
     let classes: Vec<_> = s.claims().await?.into_iter().map(|claim| claim.class).collect();
-    s.same("the classes of all claims", classes.join(" ").as_str(), "manual manual manual")?;
-    s.same("the file", cluster::on_node(&home.node, &format!("cat {}/file", home.path)).await?.as_str(), "here")
+    s.same(
+        "the classes of all claims",
+        classes.join(" ").as_str(),
+        "manual manual manual",
+    )?;
+    s.same(
+        "the file",
+        cluster::on_node(&home.node, &format!("cat {}/file", home.path))
+            .await?
+            .as_str(),
+        "here",
+    )
 }

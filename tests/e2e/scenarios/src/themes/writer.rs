@@ -42,7 +42,11 @@ impl<'a> Writer<'a> {
     pub async fn acknowledged(&self) -> Result<u64> {
         let log = self.scene.log(&self.pod).await?;
         ensure!(!log.contains("ERROR"), "{} says: {log}", self.pod);
-        log.lines().last().context("nothing is written yet")?.parse().context("its log is no number")
+        log.lines()
+            .last()
+            .context("nothing is written yet")?
+            .parse()
+            .context("its log is no number")
     }
 
     /// Waits until it has written some more, and returns the last number.
@@ -63,7 +67,10 @@ impl<'a> Writer<'a> {
         ensure!(restarts == 0, "{} was started anew {restarts} times", self.pod);
         let acknowledged = self.acknowledged().await?;
         let lines = self.has_all(acknowledged).await?;
-        self.scene.saw(format!("{}: no error, {acknowledged} lines acknowledged, {lines} there", self.pod));
+        self.scene.saw(format!(
+            "{}: no error, {acknowledged} lines acknowledged, {lines} there",
+            self.pod
+        ));
         Ok(())
     }
 
@@ -83,6 +90,9 @@ pub fn check(file: &str, acknowledged: u64) -> Result<u64> {
         let whole = line.starts_with(&format!("{lines} ")) && line.ends_with("  -");
         ensure!(whole || lines > acknowledged, "line {lines} is {line:?}");
     }
-    ensure!(lines >= acknowledged, "{acknowledged} lines were acknowledged, and {lines} are there");
+    ensure!(
+        lines >= acknowledged,
+        "{acknowledged} lines were acknowledged, and {lines} are there"
+    );
     Ok(lines)
 }
