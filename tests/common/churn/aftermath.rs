@@ -6,7 +6,7 @@ use std::path::Path;
 use berth::proto::csi;
 
 use super::{Life, Volume};
-use crate::common::disk::mounts_beneath;
+use crate::common::disk::{mounts_beneath, names};
 use crate::common::http::get;
 use crate::common::{Agent, Clients, Node, eventually};
 
@@ -119,11 +119,4 @@ async fn nothing_is_left(node: &Node) {
             assert_eq!(names(&volume), BTreeSet::new(), "left in {}", volume.display());
         }
     }
-}
-
-fn names(directory: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
 }

@@ -1,6 +1,5 @@
 //! One client: a kubelet and a provisioner in one, who send again what was interrupted.
 
-use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use berth::proto::csi;
 use tonic::{Code, Status};
 
+use crate::common::calls::is_interrupted;
 use crate::common::disk::mount_depth;
 use crate::common::random::Random;
 use crate::common::requests::create_with;
@@ -217,10 +217,9 @@ impl Client {
                 Ok(answer) => return Some(answer),
                 Err(status) => status,
             };
-            // Only a status that the connection itself caused has a source. The reaper, too, holds a
-            // volume for a moment when its time in the trash is over.
-            let is_interrupted = status.source().is_some();
+            let is_interrupted = is_interrupted(&status);
             let is_full = self.disk_may_be_full && status.code() == Code::ResourceExhausted;
+            // The reaper, too, holds a volume for a moment when its time in the trash is over.
             let is_expected = is_interrupted || is_full || status.code() == Code::Aborted;
             assert!(
                 is_expected && Instant::now() < deadline,
