@@ -15,7 +15,7 @@ const DISKS: [&str; 4] = ["ubda", "ubdb", "ubdc", "ubdd"];
 const MIB: u64 = 320;
 
 /// Runs `body` in a guest, at the same time on each of `filesystems`.
-pub fn at_once(name: &str, filesystems: &[Filesystem], body: impl AsyncFn(Patient)) {
+pub fn at_once(name: &str, filesystems: &[Filesystem], body: impl AsyncFn(Patient) + Sync) {
     if !guest::is_inside() {
         return isolated(name, async {
             let home = tempfile::tempdir().unwrap();
@@ -26,23 +26,17 @@ pub fn at_once(name: &str, filesystems: &[Filesystem], body: impl AsyncFn(Patien
             eprintln!("{}", guest::boot(name, home.path()));
         });
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.expect("runtime").block_on(async {
-        let patients: Vec<_> = filesystems
-            .iter()
-            .zip(DISKS)
-            .map(|(filesystem, disk)| Patient::new(*filesystem, disk))
-            .collect();
-        let mut bodies: Vec<_> = patients.into_iter().map(|patient| Box::pin(body(patient))).collect();
-        // Each has its turn whenever another one waits.
-        std::future::poll_fn(|context| {
-            bodies.retain_mut(|body| body.as_mut().poll(context).is_pending());
-            match bodies.is_empty() {
-                true => std::task::Poll::Ready(()),
-                false => std::task::Poll::Pending,
-            }
-        })
-        .await;
+    // Each has a thread: a system call that waits for one disk holds up nobody else.
+    std::thread::scope(|scope| {
+        for (filesystem, disk) in filesystems.iter().zip(DISKS) {
+            let body = &body;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+                runtime
+                    .expect("runtime")
+                    .block_on(body(Patient::new(*filesystem, disk)));
+            });
+        }
     });
 }
 

@@ -44,6 +44,8 @@ fn privileged_a_disk_that_refuses_writes_is_told_and_taken_up_again() {
         patient.fall_ill("flakey {} 0 0 3600 1 error_writes");
         let message = refused(&clients).await;
         eprintln!("{:?}: {message}", patient.filesystem);
+        // XFS goes on until its log is refused too, which is up to 30 s later if nobody syncs.
+        let _ = nix::unistd::syncfs(std::fs::File::open(patient.pool()).unwrap());
         let pool = patient.pool().display().to_string();
         assert!(
             message.contains(&pool) || message.contains("volume"),
