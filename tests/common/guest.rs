@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::disk::run;
+use super::isolated::FIGURE;
 
 /// Set in the guest.
 const INSIDE: &str = "BERTH_TEST_GUEST";
@@ -14,8 +15,8 @@ pub fn is_inside() -> bool {
 }
 
 /// Runs the test `name` of this program once more, in a guest whose disks are the images in
-/// `directory`. Returns what it printed.
-pub fn boot(name: &str, directory: &Path) -> String {
+/// `directory`.
+pub fn boot(name: &str, directory: &Path) {
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uml/boot"))
         .arg(directory)
         .arg(std::env::current_exe().expect("test binary"))
@@ -23,13 +24,16 @@ pub fn boot(name: &str, directory: &Path) -> String {
         .env(INSIDE, "1")
         .output()
         .expect("tests/uml/boot");
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    let shown = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && shown.contains("1 passed"),
         "{name} failed in its guest\n{shown}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    shown
+    // The first one stands behind the name of the test.
+    for figure in shown.lines().filter_map(|line| line.find(FIGURE).map(|at| &line[at..])) {
+        eprintln!("{figure}");
+    }
 }
 
 /// A device of the guest's device mapper; dropping it removes it.

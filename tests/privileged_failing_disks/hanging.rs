@@ -7,6 +7,7 @@ use berth::proto::registration::InfoRequest;
 use tokio::task::JoinSet;
 
 use super::common::health::all_is_well;
+use super::common::isolated::figure;
 use super::common::{Agent, Clients, Filesystem, eventually, http, raw};
 use super::patient::{Patient, at_once, sound};
 
@@ -55,11 +56,11 @@ async fn hang(patient: &Patient) {
     assert!(!clients.ready().await);
     let page = http::get(agent.http_address().trim_start_matches("http://"), "/readyz");
     assert_eq!(page.status, 503, "{}", page.body);
-    eprintln!(
+    figure(&format!(
         "{:?}: hung for {:?}, the slowest other answer took {slowest:?}",
         patient.filesystem,
         since.elapsed()
-    );
+    ));
 
     patient.get_well();
     while let Some(call) = calls.join_next().await {

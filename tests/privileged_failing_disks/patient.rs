@@ -23,7 +23,7 @@ pub fn at_once(name: &str, filesystems: &[Filesystem], body: impl AsyncFn(Patien
                 let image = File::create(home.path().join(format!("{disk}.img"))).unwrap();
                 image.set_len(MIB << 20).unwrap();
             }
-            eprintln!("{}", guest::boot(name, home.path()));
+            guest::boot(name, home.path());
         });
     }
     // Each has a thread: a system call that waits for one disk holds up nobody else.
@@ -117,6 +117,8 @@ impl Drop for Patient {
             let log = std::fs::read_to_string(self.home().join("agent.log"));
             eprintln!("the agents' log on {:?}:\n{}", self.filesystem, log.unwrap_or_default());
         }
+        // Nothing that waits for the disk could end otherwise, nor could the guest.
+        let _ = std::panic::catch_unwind(|| self.get_well());
         let _ = nix::mount::umount2(&self.pool(), nix::mount::MntFlags::MNT_DETACH);
     }
 }

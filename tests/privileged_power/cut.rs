@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use super::check::check;
 use super::client::{Client, Journal};
 use super::common::disk::{shut_down, unmount};
+use super::common::isolated::figure;
 use super::common::{Filesystem, eventually, on_every_filesystem, on_filesystems};
 use super::plan;
 
@@ -54,11 +55,11 @@ fn privileged_what_was_acknowledged_survives_a_power_cut() {
                 check(&node, &agent, &journal).await;
             }
         }
-        eprintln!(
+        figure(&format!(
             "{} power cuts under load: {} volumes",
             CYCLES * 2,
             journal.ledger().volumes.len()
-        );
+        ));
     });
 }
 

@@ -16,6 +16,7 @@ use super::check::check;
 use super::client::{Client, Journal};
 use super::common::disk::unmount;
 use super::common::guest::{self, Mapped};
+use super::common::isolated::figure;
 use super::common::random::Random;
 use super::common::{Agent, Disk, Filesystem, Node, isolated};
 use super::ledger::{Call, Ledger};
@@ -177,7 +178,17 @@ impl Replay {
             }
         }
         assert!(!self.ledger.is_waiting(), "the log ends before the workload");
-        eprintln!("{:?}: {:?} in {:?}", self.node.filesystem, self.counts, since.elapsed());
+        let Counts {
+            prefixes,
+            torn,
+            acknowledged,
+        } = self.counts;
+        figure(&format!(
+            "{:?}: {prefixes} prefixes of what a disk was told ({acknowledged} of them end with an answer) and {torn} with a \
+             part of the next writes, in {:?}",
+            self.node.filesystem,
+            since.elapsed()
+        ));
     }
 
     /// Starts an agent on the disk as it would be if the power had gone after the entry `at`, and

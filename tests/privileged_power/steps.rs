@@ -9,6 +9,7 @@ use super::check::check;
 use super::client::{Client, Journal};
 use super::common::command::{held, let_go};
 use super::common::disk::{shut_down, unmount};
+use super::common::isolated::figure;
 use super::common::tracer::{Act, Calls, Count, Plan, Tracer};
 use super::common::{Filesystem, Node, eventually, isolated};
 use super::plan::{self, Step};
@@ -52,11 +53,11 @@ async fn every_step(filesystem: Filesystem) {
         told.push(format!("{:?} {}", &plan::steps(kind)[before], first + second));
     }
     told.push(format!("Init {}", init_cuts(filesystem).await));
-    eprintln!(
+    figure(&format!(
         "{filesystem:?}: power cuts after a step: {} in {:?}",
         told.join(", "),
         since.elapsed()
-    );
+    ));
 }
 
 /// Cuts the power after the first step, the second, and so on to the last. Returns how many there are.
