@@ -1,5 +1,6 @@
 //! Real file systems on loop devices.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -172,6 +173,13 @@ pub fn mount_options(path: &Path) -> Vec<String> {
     };
     let options = line.split(' ').nth(5).expect("mountinfo has options");
     options.split(',').map(str::to_owned).collect()
+}
+
+/// The names in a directory.
+pub fn names(directory: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+    entries.map(|entry| name(entry).into_string().expect("UTF-8")).collect()
 }
 
 /// Everything beneath `path` on its file system, with what a change would change.

@@ -7,7 +7,7 @@ use berth::proto::csi;
 
 use super::FLAGS;
 use super::client::{Life, Volume};
-use super::common::disk::mounts_beneath;
+use super::common::disk::{mounts_beneath, names};
 use super::common::http::get;
 use super::common::{Agent, Clients, Node, eventually};
 
@@ -110,11 +110,4 @@ async fn nothing_is_left(node: &Node) {
             assert_eq!(names(&volume), BTreeSet::new(), "left in {}", volume.display());
         }
     }
-}
-
-fn names(directory: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
 }

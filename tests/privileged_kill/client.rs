@@ -1,6 +1,5 @@
 //! One client: a kubelet and a provisioner in one, who send again what was interrupted.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use berth::proto::csi;
 use tonic::{Code, Status};
 
+use super::common::calls::is_interrupted;
 use super::common::disk::mount_depth;
 use super::common::random::Random;
 use super::common::requests::create_with;
@@ -202,9 +202,8 @@ impl Client {
                 Ok(answer) => return Some(answer),
                 Err(status) => status,
             };
-            // Only a status that the connection itself caused has a source. The reaper, too, holds a
-            // volume for a moment when its time in the trash is over.
-            let is_interrupted = status.source().is_some();
+            let is_interrupted = is_interrupted(&status);
+            // The reaper, too, holds a volume for a moment when its time in the trash is over.
             let is_expected = is_interrupted || status.code() == Code::Aborted;
             assert!(
                 is_expected && Instant::now() < deadline,

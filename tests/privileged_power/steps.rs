@@ -1,8 +1,12 @@
 //! A power cut after every single step of every call that changes a pool: the agent is stopped behind
 //! the system call, the file system shut down, with the journal that is in memory and without, and the
 //! agent finds out.
+//!
+//! With `BERTH_POWER_STEPS=all` also after the calls that only may change something, opening a file
+//! for example.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::check::check;
@@ -98,9 +102,12 @@ fn is_one_call(steps: &[Step], step: &&Step) -> bool {
 fn plan_of(node: &Node, journal: &Journal, at: u64, flush: bool) -> Plan {
     let (pool, journal) = (node.pool(), journal.clone());
     Plan {
-        calls: Calls::Changes,
+        calls: match std::env::var_os("BERTH_POWER_STEPS") {
+            None => Calls::Steps,
+            Some(_) => Calls::Changes,
+        },
         at,
-        act: Act::Do(Box::new(move || {
+        act: Act::Do(Arc::new(move || {
             journal.cut(true);
             shut_down(&pool, flush);
         })),
