@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use tracing::{info, warn};
@@ -23,6 +23,8 @@ use crate::volume::{Capacity, Record, VolumeId, VolumeName};
 /// How many IDs of a name are held against a new volume when their records are quarantined. A
 /// volume gets the n-th only while n deleted ones of its name are in the trash.
 const LIKELY_IDS: u32 = 32;
+/// A call that takes longer than this waits for a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pool that this process owns.
 pub struct Pool {
@@ -189,9 +191,24 @@ impl Pool {
         self.store.path()
     }
 
-    /// Checks that the pool's path still leads to this pool.
+    /// Checks that the pool can be worked with: its path still leads to it, and its disk answers.
     pub fn verify(&self) -> Result<(), Error> {
-        Ok(self.store.verify()?)
+        self.store.verify()?;
+        match self.hang() {
+            None => Ok(()),
+            Some(message) => Err(Error::new(Kind::Precondition, message)),
+        }
+    }
+
+    /// What waits for the disk when it seems to hang.
+    pub(super) fn hang(&self) -> Option<String> {
+        let (id, time) = self.keys.oldest().filter(|(_, time)| *time >= PATIENCE)?;
+        let path = self.store.path().display();
+        let id = crate::volume::shorten(&id);
+        Some(format!(
+            "{path} does not answer: a call about volume {id} has been waiting for {} s",
+            time.as_secs()
+        ))
     }
 
     /// Where the data of a volume is while it is not deleted, for a person.

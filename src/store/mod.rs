@@ -227,17 +227,18 @@ impl Store {
         self.ballast.restore(self.root());
     }
 
-    /// Removes the record of a volume that is gone. It is not made durable: a record that comes
-    /// back after a power cut is a tombstone, and purging it again does nothing.
+    /// Removes the record of a volume whose data is gone. It is not made durable: a record that comes
+    /// back after a power cut is a tombstone, and purging it again does nothing. Data that comes back
+    /// without its record would stay for ever, so where the file system does not keep the order of
+    /// changes, that the data is gone is made durable first.
     pub fn forget(&self, record: &Record) -> Result<(), Error> {
         let name = name::format(&record.id, record.deletion);
+        let fail = |errno| Error::io("remove the record", self.path_of(Area::Records, &name), errno);
+        self.sync_all(&[self.area(Area::Volumes), self.area(Area::Trash)])
+            .map_err(fail)?;
         match unlinkat(self.area(Area::Records), name.as_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(Error::io(
-                "remove the record",
-                self.path_of(Area::Records, &name),
-                errno,
-            )),
+            Err(errno) => Err(fail(errno)),
         }
     }
 
