@@ -15,6 +15,8 @@ pub mod node;
 pub mod random;
 pub mod raw;
 pub mod requests;
+#[cfg(target_arch = "x86_64")]
+pub mod tracer;
 
 #[allow(unused_imports, reason = "every test binary uses a part of it")]
 pub use self::{
