@@ -16,13 +16,14 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat, renameat2};
+use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
@@ -50,7 +51,7 @@ pub struct Store {
     /// Held while links of claims change: a namespace's directory goes with its last link.
     claim_links: Mutex<()>,
     ballast_spent: AtomicBool,
-    _lock: Flock<OwnedFd>,
+    _lock: File,
 }
 
 impl Store {
@@ -327,14 +328,17 @@ fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> 
     })
 }
 
-fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<Flock<OwnedFd>, Error> {
-    let file = path.join(layout::LOCK);
+/// Locks the pool with flock(2); closing the file lets go of it.
+fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<File, Error> {
+    let place = path.join(layout::LOCK);
     // A descriptor for writing would keep the disk from being remounted read-only.
     let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let fd = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
-        .map_err(|errno| Error::io("open", &file, errno))?;
-    Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => Error::Locked { path: path.to_owned() },
-        errno => Error::io("lock", &file, errno),
-    })
+    let file = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
+        .map(File::from)
+        .map_err(|errno| Error::io("open", &place, errno))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &place, error)),
+    }
 }
