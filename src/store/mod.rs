@@ -45,7 +45,8 @@ use layout::Area;
 pub struct Store {
     path: PathBuf,
     root: OwnedFd,
-    identity: Identity,
+    /// The root and the mount that it is on.
+    origin: (Identity, u64),
     areas: [OwnedFd; Area::ALL.len()],
     info: PoolInfo,
     /// Held while links of claims change: a namespace's directory goes with its last link.
@@ -85,11 +86,11 @@ impl Store {
             open(volumes)?,
             open(by_claim)?,
         ];
-        let identity = stat(&root).map_err(|error| Error::io("examine", path, error))?.identity;
+        let status = stat(&root).map_err(|error| Error::io("examine", path, error))?;
         let store = Self {
             path: path.to_owned(),
             root,
-            identity,
+            origin: (status.identity, status.mount_id),
             areas,
             info,
             claim_links: Mutex::new(()),
@@ -134,7 +135,8 @@ impl Store {
     }
 
     /// Checks that the pool's path still leads to this pool: a disk may have been unmounted or
-    /// another one mounted over it.
+    /// another one mounted over it. The same disk on another mount counts as another one: from a
+    /// mount that was taken away nothing can be mounted any more.
     pub fn verify(&self) -> Result<(), Error> {
         let replaced = || Error::Replaced {
             path: self.path.clone(),
@@ -143,10 +145,9 @@ impl Store {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Err(replaced()),
             other => other.map_err(|error| Error::io("examine", &self.path, error))?,
         };
-        if now.identity == self.identity {
-            Ok(())
-        } else {
-            Err(replaced())
+        match (now.identity, now.mount_id) == self.origin {
+            true => Ok(()),
+            false => Err(replaced()),
         }
     }
 
