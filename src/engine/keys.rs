@@ -1,4 +1,4 @@
-//! One operation at a time per volume: a second one is told so at once.
+//! One operation at a time per volume, and per path of the kubelet: a second one is told so at once.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,10 +22,7 @@ impl KeyLocks {
     /// Takes `key`, or fails with [`Kind::Busy`] if somebody has it.
     pub fn lock(&self, key: &str) -> Result<KeyGuard, Error> {
         if !self.held().insert(key.into()) {
-            let message = format!(
-                "volume {} is being worked on by an earlier call; try again",
-                shorten(key)
-            );
+            let message = format!("{} is being worked on by an earlier call; try again", shorten(key));
             return Err(Error::new(Kind::Busy, message));
         }
         Ok(KeyGuard {
