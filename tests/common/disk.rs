@@ -58,6 +58,10 @@ impl Disk {
         Self { filesystem, image }
     }
 
+    pub fn filesystem(&self) -> Filesystem {
+        self.filesystem
+    }
+
     /// A disk that holds what this one holds at the moment, without what was not written to it yet.
     pub fn copy(&self, name: &str) -> Self {
         let image = self.image.with_file_name(format!("{name}.img"));

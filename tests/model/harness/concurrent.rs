@@ -12,7 +12,7 @@ use super::generate::Generator;
 use super::legal::{Call, ends};
 use super::reference::Model;
 use super::settle::settle;
-use super::step::{Answer, Step};
+use super::step::{Access, Answer, Creation, Mode, Site, Step, Which};
 use super::tally::Tally;
 use super::world::{CAPACITY, World};
 
@@ -20,7 +20,7 @@ const CLIENTS: usize = 4;
 /// Calls of each client at most.
 const CALLS: u64 = 7;
 /// Calls before.
-const BEFORE: usize = 8;
+const BEFORE: usize = 4;
 
 /// What several clients are to do.
 #[derive(Debug, Clone)]
@@ -35,7 +35,11 @@ pub struct Plan {
 impl Plan {
     pub fn random(generator: &mut Generator) -> Self {
         generator.names = 2;
-        let before = (0..BEFORE).map(|_| with_own_claim(generator.step())).collect();
+        let mut before = Vec::new();
+        for name in 0..generator.random.within(0..3) as usize {
+            before.extend(staged(name, generator));
+        }
+        before.extend((0..BEFORE).map(|_| with_own_claim(generator.step())));
         let clients = (0..CLIENTS)
             .map(|_| {
                 (0..generator.random.within(2..CALLS))
@@ -51,6 +55,25 @@ impl Plan {
             kill: kill.then_some(after),
         }
     }
+}
+
+/// A volume that is staged where its calls go most often.
+fn staged(name: usize, generator: &mut Generator) -> Vec<Step> {
+    let access = Access::new(Mode::SingleNodeWriter);
+    let creation = Creation {
+        name,
+        required: 4,
+        limit: 0,
+        accesses: vec![access],
+        flaw: None,
+        ..generator.creation()
+    };
+    let mut steps = vec![with_own_claim(Step::Create(creation))];
+    if generator.mounts {
+        let (id, staging) = (Which::Of { name, attempt: 0 }, Site::Staging(name as u8));
+        steps.push(Step::Stage { id, staging, access });
+    }
+    steps
 }
 
 /// A step that takes effect at one moment.
@@ -110,6 +133,15 @@ pub async fn run(world: &mut World, plan: &Plan, tally: &mut Tally) -> Result<()
             model
         };
         ends = ends.into_iter().map(restarted).collect();
+        // A call that was cut off may have left the directory that it made or unmounted.
+        for site in calls
+            .iter()
+            .filter(|call| call.end.is_none())
+            .filter_map(|call| call.step.site())
+        {
+            let halves: Vec<_> = ends.iter().map(|end| end.with_directory_at(site)).collect();
+            ends.extend(halves);
+        }
     }
     let end = settle(world, ends.into_iter().collect()).await;
     let mut end = end.map_err(|difference| format!("{}\nend in\n{difference}", shown(&calls)))?;
@@ -163,6 +195,22 @@ async fn one(client: usize, caller: &Caller, steps: Vec<Step>) -> Vec<Call> {
     calls
 }
 
+/// Whether a call was told that somebody else is at it, and so has done nothing. NodeGetVolumeStats
+/// takes no lock: while it looks at a mount, that cannot be taken off.
+fn was_busy(call: &Call, all: &[Call]) -> bool {
+    let looks_at = |other: &Call, site: Site| {
+        matches!(other.step, Step::Stats { path, .. } if path == site) && other.overlaps(call)
+    };
+    match (&call.answer, &call.step) {
+        (Answer::Refused(Code::Aborted), _) => true,
+        (
+            Answer::Refused(Code::FailedPrecondition),
+            Step::Unpublish { target: site, .. } | Step::Unstage { staging: site, .. },
+        ) => all.iter().any(|other| looks_at(other, *site)),
+        _ => false,
+    }
+}
+
 /// The calls with their beginnings and ends in microseconds.
 fn shown(calls: &[Call]) -> String {
     let Some(first) = calls.first() else {
@@ -174,7 +222,10 @@ fn shown(calls: &[Call]) -> String {
         let Call {
             client, step, answer, ..
         } = call;
-        format!("  {client}: {} to {end}: {step:?}: {answer:?}", since(call.begin))
+        format!(
+            "  client {client}, {} to {end}: {step:?} is answered {answer:?}",
+            since(call.begin)
+        )
     };
     calls.iter().map(line).collect::<Vec<_>>().join("\n")
 }

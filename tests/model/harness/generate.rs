@@ -20,8 +20,10 @@ pub struct Generator {
     pub mounts: bool,
     /// How many names are used.
     pub names: usize,
-    /// The next content to be written.
-    pub content: u32,
+    /// How often a volume has been written to.
+    content: u32,
+    /// The volume that the last step was about: the next one is often about it too.
+    last: Which,
 }
 
 impl Generator {
@@ -31,6 +33,7 @@ impl Generator {
             mounts,
             names: NAMES.len(),
             content: 0,
+            last: Which::Of { name: 0, attempt: 0 },
         }
     }
 
@@ -116,13 +119,23 @@ impl Generator {
 
     pub fn which(&mut self) -> Which {
         match self.below(24) {
-            0 => Which::Unknown,
-            1 => self.one_of(&[Which::Malformed, Which::Empty]),
-            at => Which::Of {
-                name: self.below(self.names),
-                attempt: u32::from(at < 6),
-            },
+            0 => return Which::Unknown,
+            1 => return self.one_of(&[Which::Malformed, Which::Empty]),
+            2..13 => {}
+            at => {
+                self.last = Which::Of {
+                    name: self.below(self.names),
+                    attempt: u32::from(at < 16),
+                }
+            }
         }
+        self.last
+    }
+
+    fn name(&mut self) -> usize {
+        let name = self.below(self.names);
+        self.last = Which::Of { name, attempt: 0 };
+        name
     }
 
     pub fn creation(&mut self) -> Creation {
@@ -140,7 +153,7 @@ impl Generator {
             _ => (8, 0),
         };
         Creation {
-            name: self.below(self.names),
+            name: self.name(),
             required,
             limit,
             accesses,

@@ -24,7 +24,8 @@ impl Call {
         self.end.is_some_and(|end| end < other.begin)
     }
 
-    fn overlaps(&self, other: &Self) -> bool {
+    /// Whether both were under way at some moment.
+    pub fn overlaps(&self, other: &Self) -> bool {
         !self.is_before(other) && !other.is_before(self)
     }
 }

@@ -9,6 +9,7 @@ use super::history::{Event, history};
 use super::sequence;
 use super::tally::Tally;
 use super::world::World;
+use crate::common::isolated::figure;
 
 /// Events of a history.
 const LENGTH: usize = 40;
@@ -48,7 +49,7 @@ pub async fn one_after_the_other(world: &mut World, usual: u64) {
             break;
         }
     }
-    eprintln!("one client: {tally} in {:?}", since.elapsed());
+    figure(&format!("{}, one client, {:?}: {tally}", world.name(), since.elapsed()));
 }
 
 /// Histories of several clients at once.
@@ -65,7 +66,11 @@ pub async fn at_once(world: &mut World, usual: u64) {
             break;
         }
     }
-    eprintln!("clients at once: {tally} in {:?}", since.elapsed());
+    figure(&format!(
+        "{}, clients at once, {:?}: {tally}",
+        world.name(),
+        since.elapsed()
+    ));
 }
 
 /// Takes events out as long as what is left fails too.

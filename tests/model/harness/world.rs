@@ -81,6 +81,14 @@ impl World {
         self.home().join("pool")
     }
 
+    /// What the pool is on.
+    pub fn name(&self) -> String {
+        let disk = self.disk.as_ref();
+        disk.map_or("a plain directory".to_owned(), |disk| {
+            format!("{:?}", disk.filesystem())
+        })
+    }
+
     pub fn has_disk(&self) -> bool {
         self.disk.is_some()
     }
