@@ -1,4 +1,4 @@
-//! One operation at a time per volume: a second one is told so at once.
+//! One operation at a time per volume, and per path of the kubelet: a second one is told so at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,10 +24,7 @@ impl KeyLocks {
     pub fn lock(&self, key: &str) -> Result<KeyGuard, Error> {
         let mut held = self.held();
         if held.contains_key(key) {
-            let message = format!(
-                "volume {} is being worked on by an earlier call; try again",
-                shorten(key)
-            );
+            let message = format!("{} is being worked on by an earlier call; try again", shorten(key));
             return Err(Error::new(Kind::Busy, message));
         }
         held.insert(key.into(), Instant::now());

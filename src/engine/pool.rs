@@ -206,7 +206,7 @@ impl Pool {
         let path = self.store.path().display();
         let id = crate::volume::shorten(&id);
         Some(format!(
-            "{path} does not answer: a call about volume {id} has been waiting for {} s",
+            "{path} does not answer: a call about {id} has been waiting for {} s",
             time.as_secs()
         ))
     }

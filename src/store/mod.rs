@@ -17,12 +17,13 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, RenameFlags, renameat, renameat2};
+use nix::fcntl::{OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
@@ -45,13 +46,14 @@ use layout::Area;
 pub struct Store {
     path: PathBuf,
     root: OwnedFd,
-    identity: Identity,
+    /// The root and the mount that it is on.
+    origin: (Identity, u64),
     areas: [OwnedFd; Area::ALL.len()],
     info: PoolInfo,
     /// Held while links of claims change: a namespace's directory goes with its last link.
     claim_links: Mutex<()>,
     ballast: Ballast,
-    _lock: Flock<OwnedFd>,
+    _lock: File,
 }
 
 impl Store {
@@ -85,11 +87,11 @@ impl Store {
             open(volumes)?,
             open(by_claim)?,
         ];
-        let identity = stat(&root).map_err(|error| Error::io("examine", path, error))?.identity;
+        let status = stat(&root).map_err(|error| Error::io("examine", path, error))?;
         let store = Self {
             path: path.to_owned(),
             root,
-            identity,
+            origin: (status.identity, status.mount_id),
             areas,
             info,
             claim_links: Mutex::new(()),
@@ -134,7 +136,8 @@ impl Store {
     }
 
     /// Checks that the pool's path still leads to this pool: a disk may have been unmounted or
-    /// another one mounted over it.
+    /// another one mounted over it. The same disk on another mount counts as another one: from a
+    /// mount that was taken away nothing can be mounted any more.
     pub fn verify(&self) -> Result<(), Error> {
         let replaced = || Error::Replaced {
             path: self.path.clone(),
@@ -143,10 +146,9 @@ impl Store {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Err(replaced()),
             other => other.map_err(|error| Error::io("examine", &self.path, error))?,
         };
-        if now.identity == self.identity {
-            Ok(())
-        } else {
-            Err(replaced())
+        match (now.identity, now.mount_id) == self.origin {
+            true => Ok(()),
+            false => Err(replaced()),
         }
     }
 
@@ -312,14 +314,17 @@ fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> 
     })
 }
 
-fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<Flock<OwnedFd>, Error> {
-    let file = path.join(layout::LOCK);
+/// Locks the pool with flock(2); closing the file lets go of it.
+fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<File, Error> {
+    let place = path.join(layout::LOCK);
     // A descriptor for writing would keep the disk from being remounted read-only.
     let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let fd = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
-        .map_err(|errno| Error::io("open", &file, errno))?;
-    Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => Error::Locked { path: path.to_owned() },
-        errno => Error::io("lock", &file, errno),
-    })
+    let file = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
+        .map(File::from)
+        .map_err(|errno| Error::io("open", &place, errno))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &place, error)),
+    }
 }

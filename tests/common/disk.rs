@@ -68,6 +68,10 @@ impl Disk {
         Self { filesystem, image }
     }
 
+    pub fn filesystem(&self) -> Filesystem {
+        self.filesystem
+    }
+
     /// A disk that holds what this one holds at the moment, without what was not written to it yet.
     /// Its image is beside this one's.
     pub fn copy(&self, name: &str) -> Self {

@@ -60,7 +60,10 @@ pub fn isolated(name: &str, body: impl Future<Output = ()>) {
 
 /// Tells how much was tried; shown by tests that pass, too.
 pub fn figure(text: &str) {
-    eprintln!("{FIGURE}{text}");
+    match std::env::var_os(INSIDE) {
+        Some(_) => eprintln!("{FIGURE}{text}"),
+        None => show_figures(&format!("{FIGURE}{text}")),
+    }
 }
 
 fn show_figures(told: &str) {
