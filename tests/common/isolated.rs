@@ -51,6 +51,8 @@ pub fn isolated(name: &str, body: impl Future<Output = ()>) {
         "{name} failed in its namespaces\n{shown}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    // What it counted, for `--nocapture`.
+    print!("{shown}");
 }
 
 /// Runs `body` isolated, once on each file system, each time on a new node.
