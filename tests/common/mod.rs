@@ -11,6 +11,7 @@ pub mod disk;
 pub mod health;
 pub mod http;
 pub mod isolated;
+pub mod mutate;
 pub mod node;
 pub mod random;
 pub mod raw;
