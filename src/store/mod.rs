@@ -153,7 +153,8 @@ impl Store {
     /// kernel made read-only after an error, or shut down, may show it in no other way (ext4 since
     /// Linux 6.15).
     pub fn check_writable(&self) -> Result<(), Error> {
-        beneath::open(self.root(), layout::LOCK, OFlag::O_WRONLY)
+        // Without O_NONBLOCK a planted fifo would block the open for ever.
+        beneath::open(self.root(), layout::LOCK, OFlag::O_WRONLY | OFlag::O_NONBLOCK)
             .map(drop)
             .map_err(|errno| Error::io("write to", self.path.join(layout::LOCK), errno))
     }
@@ -208,7 +209,7 @@ impl Store {
             .and_then(|()| match attempt() {
                 Err(Errno::ENOSPC | Errno::EDQUOT) => {
                     // An absent ballast means that it was spent before: the retry then tells why.
-                    let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
+                    let _ = beneath::unlink(self.root(), layout::BALLAST);
                     self.ballast_spent.store(true, Ordering::Relaxed);
                     attempt()
                 }
@@ -232,10 +233,9 @@ impl Store {
         if !self.ballast_spent.swap(false, Ordering::Relaxed) {
             return;
         }
-        // Without O_NONBLOCK a planted fifo would block the open for ever.
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let mode = Mode::from_bits_truncate(0o600);
-        let restored = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode)
+        // As above, a fifo must not block it.
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK;
+        let restored = beneath::create(self.root(), layout::BALLAST, flags, Mode::from_bits_truncate(0o600))
             .and_then(|file| nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, layout::BALLAST_BYTES));
         if restored.is_err() {
             self.ballast_spent.store(true, Ordering::Relaxed);
@@ -327,8 +327,8 @@ fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> 
 fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<Flock<OwnedFd>, Error> {
     let file = path.join(layout::LOCK);
     // A descriptor for writing would keep the disk from being remounted read-only.
-    let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let fd = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+    let fd = beneath::create(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
         .map_err(|errno| Error::io("open", &file, errno))?;
     Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         Errno::EWOULDBLOCK => Error::Locked { path: path.to_owned() },
