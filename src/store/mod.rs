@@ -35,7 +35,7 @@ pub use pool_file::PoolInfo;
 use crate::sys::stat::{Identity, stat, stat_path};
 use crate::sys::{beneath, filesystem, inode_flags};
 use crate::volume::{Deletion, Record, VolumeId};
-use durable::Place;
+use durable::{Order, Place};
 use envelope::Problem;
 use layout::Area;
 
@@ -176,8 +176,11 @@ impl Store {
             directory: self.area(Area::Records),
             name: &name,
         };
-        durable::replace(temporary, place, &bytes, || self.sync_all(synced))
-            .map_err(|errno| Error::io("write the record", path, errno))
+        let order = match self.info.filesystem.journals_in_order() {
+            true => Order::Kept,
+            false => Order::Open(synced),
+        };
+        durable::replace(temporary, place, &bytes, order).map_err(|errno| Error::io("write the record", path, errno))
     }
 
     /// Makes durable that the deletion of a volume is as far as `to` says, together with what was
