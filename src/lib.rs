@@ -8,6 +8,7 @@ pub mod admin;
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod confinement;
 pub mod csi;
 pub mod demo;
 pub mod engine;

@@ -351,6 +351,11 @@ pub struct Attributes {
     pub trash_retention: Duration,
 }
 
+impl Attributes {
+    /// Set-group-ID and sticky have a meaning on directories, set-user-ID has none.
+    pub const LARGEST_MODE: u32 = 0o3777;
+}
+
 impl Default for Attributes {
     fn default() -> Self {
         Self {

@@ -11,11 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, renameat2};
+use nix::sys::stat::fstat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Error, Purge};
 use crate::sys::beneath::{self, open_directory};
-use crate::sys::inode_flags::unprotect;
+use crate::sys::inode_flags::{Protection, protect, unprotect};
 
 /// How many names are read before they are acted on.
 const BATCH: usize = 512;
@@ -127,8 +128,15 @@ impl Tree<'_> {
         };
         let result = match try_once() {
             Err(Errno::EPERM) => {
-                self.lift_protection(parent, name, kind);
-                try_once()
+                let lifted = self.lift_protection(parent, name, kind);
+                let again = try_once();
+                if let Some((fd, protection)) = lifted
+                    && fstat(&fd).is_ok_and(|status| status.st_nlink > 0)
+                {
+                    // It has another name, and whoever gave it that one counts on the protection.
+                    let _ = protect(&fd, protection);
+                }
+                again
             }
             other => other,
         };
@@ -139,16 +147,22 @@ impl Tree<'_> {
         }
     }
 
-    /// Takes immutable and append-only flags off an entry and the directory it is in. If that does
-    /// not work, the second try to remove it tells why.
-    fn lift_protection(&self, parent: BorrowedFd<'_>, name: &CStr, kind: Option<Type>) {
+    /// Takes immutable and append-only flags off an entry and the directory it is in, and returns what
+    /// the entry had. If that does not work, the second try to remove it tells why.
+    fn lift_protection(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &CStr,
+        kind: Option<Type>,
+    ) -> Option<(OwnedFd, Protection)> {
         let _ = unprotect(parent);
         // Opening a device or a fifo could have effects; they cannot carry the flags anyway.
-        if matches!(kind, Some(Type::File | Type::Directory))
-            && let Ok(fd) = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)
-        {
-            let _ = unprotect(&fd);
+        if !matches!(kind, Some(Type::File | Type::Directory)) {
+            return None;
         }
+        let fd = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK).ok()?;
+        let protection = unprotect(&fd).ok()??;
+        Some((fd, protection))
     }
 
     fn hoist(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Halt> {
@@ -166,7 +180,7 @@ impl Tree<'_> {
             };
             let result = match rename() {
                 Err(Errno::EPERM) => {
-                    self.lift_protection(parent, name, Some(Type::Directory));
+                    let _ = self.lift_protection(parent, name, Some(Type::Directory));
                     let _ = unprotect(&self.root);
                     rename()
                 }

@@ -26,7 +26,7 @@ use crate::proto::registration::registration_server::RegistrationServer;
 use crate::registration::{self, Registrar};
 use crate::server::{Observe, Running, Socket, told};
 use crate::sys::allocator;
-use crate::{http, telemetry};
+use crate::{confinement, http, telemetry};
 
 /// Arenas of the allocator: threads of the blocking pool share them.
 const ARENAS: u8 = 2;
@@ -34,6 +34,11 @@ const ARENAS: u8 = 2;
 const WORKERS: usize = 2;
 /// Calls that work at the same time; more of them wait.
 const BLOCKING_THREADS: usize = 128;
+/// Calls at the same time on one connection, each of which may hold an answer that is not read.
+const CALLS: u32 = 128;
+/// How often a client is asked whether it is there, and how long it may take to say so. One that reads
+/// nothing holds memory for no longer.
+const ASK: Duration = Duration::from_secs(15);
 /// How long the last answers may take to be written, and requests to arrive that were sent before
 /// their clients heard of the end.
 const LINGER: Duration = Duration::from_millis(300);
@@ -42,6 +47,7 @@ const LINGER: Duration = Duration::from_millis(300);
 pub fn run(args: &AgentArgs) -> anyhow::Result<ExitCode> {
     allocator::limit_arenas(ARENAS);
     telemetry::init(&args.log, args.log_format).context("--log is not a filter")?;
+    confinement::confine().context("cannot give up privileges")?;
     raise_descriptor_limit();
     // Files that Berth makes have the modes it says, whoever started it.
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
@@ -82,14 +88,14 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
 
     let driver = Driver::new(engine.clone(), &args.node_name, args.kubelet_dir.clone());
     let running = Running::default();
-    let csi = Server::builder()
+    let csi = server()
         .layer(Observe::new(metrics, running.clone()))
         .add_service(IdentityServer::new(driver.clone()))
         .add_service(ControllerServer::new(driver.clone()))
         .add_service(NodeServer::new(driver))
         .add_service(AdminServer::new(AdminService::new(engine.clone())))
         .serve_with_incoming_shutdown(csi_socket.listen(stopped.clone())?, until(stopped.clone()));
-    let registration = Server::builder()
+    let registration = server()
         .add_service(RegistrationServer::new(Registrar::new(&args.csi_endpoint)))
         .serve_with_incoming_shutdown(registration_socket.listen(stopped.clone())?, until(stopped.clone()));
     let serving = async { tokio::try_join!(csi, registration) };
@@ -123,6 +129,14 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
         warn!(timeout = ?args.drain_timeout, "calls still run; ending anyway");
     }
     Ok(deadline)
+}
+
+/// A server that bounds what one client may hold.
+fn server() -> Server {
+    Server::builder()
+        .max_concurrent_streams(CALLS)
+        .http2_keepalive_interval(Some(ASK))
+        .http2_keepalive_timeout(Some(ASK))
 }
 
 async fn until(mut stop: watch::Receiver<bool>) {

@@ -106,8 +106,11 @@ fn render(volumes: &[VolumeSummary]) -> String {
     table::render(&rows)
 }
 
+/// The last second that RFC 3339 can write. What is later is as good as for ever.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 fn time(seconds: i64) -> String {
-    let seconds = u64::try_from(seconds).unwrap_or(0);
+    let seconds = u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND);
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
     humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -189,9 +189,8 @@ pub fn parameters(given: &HashMap<String, String>) -> Result<Parameters, Status>
 
 fn mode(value: &str) -> Result<u32, ValueError> {
     let digits = (3..=5).contains(&value.len()) && value.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    // Set-group-ID and sticky have a meaning on directories, set-user-ID has none.
     match u32::from_str_radix(value, 8) {
-        Ok(mode) if digits && mode <= 0o3777 => Ok(mode),
+        Ok(mode) if digits && mode <= Attributes::LARGEST_MODE => Ok(mode),
         _ => Err(ValueError::new(
             format!("parameter {PREFIX}mode {:?}", shorten(value)),
             "is not an octal mode of a directory, like 0770",

@@ -6,8 +6,9 @@ use crate::volume::VolumeId;
 
 /// Marks a token as one of Berth's.
 const PREFIX: &str = "after:";
-/// Entries on a page when the caller sets no bound. A list of 10,000 volumes fits a gRPC message.
-const MOST: usize = 10_000;
+/// The most entries on a page, also when the caller sets no bound: an answer of some 200 KiB, of which clients
+/// that do not read may make the agent hold a few.
+const MOST: usize = 1000;
 
 /// The token for the page that follows `last`.
 pub fn after(last: &str) -> String {

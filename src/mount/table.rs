@@ -1,5 +1,8 @@
 //! The mount table of this namespace, kept current without reading it anew for every question.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -86,9 +89,9 @@ impl Mounts {
                 file
             }
         };
-        let mut text = String::new();
+        let mut text = Vec::new();
         file.rewind()?;
-        file.read_to_string(&mut text)?;
+        file.read_to_end(&mut text)?;
         self.by_id = parse(&text).map(|info| (info.short_id, info)).collect();
         self.text = Some(file);
         Ok(())
@@ -104,12 +107,13 @@ fn changed(file: &std::fs::File) -> io::Result<bool> {
         .is_none_or(|events| events.intersects(PollFlags::POLLPRI | PollFlags::POLLERR)))
 }
 
-/// Reads `/proc/self/mountinfo` (proc(5)); a line that does not have its form is passed over.
-pub fn parse(text: &str) -> impl Iterator<Item = MountInfo> + '_ {
-    text.lines().filter_map(|line| {
-        let mut fields = line.split(' ');
-        let short_id = fields.next()?.parse().ok()?;
-        let (major, minor) = fields.nth(1)?.split_once(':')?;
+/// Reads `/proc/self/mountinfo` (proc(5)); a line that does not have its form is passed over. Paths are
+/// bytes: whoever may mount something somewhere can put any into the table.
+fn parse(text: &[u8]) -> impl Iterator<Item = MountInfo> + '_ {
+    text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let short_id = number(fields.next()?)?;
+        let (major, minor) = std::str::from_utf8(fields.nth(1)?).ok()?.split_once(':')?;
         Some(MountInfo {
             short_id,
             device: (major.parse().ok()?, minor.parse().ok()?),
@@ -119,18 +123,18 @@ pub fn parse(text: &str) -> impl Iterator<Item = MountInfo> + '_ {
     })
 }
 
+fn number(field: &[u8]) -> Option<u64> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
 /// Undoes the octal escapes of white space and backslashes in mountinfo.
-fn unescape(field: &str) -> PathBuf {
+fn unescape(field: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
 
     let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
+    let mut rest = field;
     while let Some((&first, tail)) = rest.split_first() {
-        let octal = tail
-            .get(..3)
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (first, octal) {
+        match (first, tail.first_chunk().copied().and_then(octal)) {
             (b'\\', Some(byte)) => {
                 bytes.push(byte);
                 rest = tail.get(3..).unwrap_or_default();
@@ -144,44 +148,7 @@ fn unescape(field: &str) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn mountinfo_is_read_with_its_escapes() {
-        let text = "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw\nnonsense\n\
-                    37 35 0:44 / / rw - xfs /dev/sda rw\n";
-        let mounts: Vec<_> = parse(text).collect();
-        assert_eq!(mounts.len(), 2);
-        assert_eq!(mounts[0].mount_point, Path::new("/mnt 2"));
-        assert_eq!(mounts[0].device, (98, 0));
-        assert_eq!(mounts[1].root, Path::new("/"));
-    }
-
-    /// Both ways of reading agree about this very namespace.
-    #[test]
-    fn listmount_and_mountinfo_tell_the_same() {
-        let mut fast = Mounts::default();
-        if mount_table::list().is_err() {
-            // Kernels before 6.8 have one way only, so there is nothing to compare.
-            return;
-        }
-        fast.refresh().expect("listmount");
-        let mut slow = Mounts::default();
-        slow.refresh_from_text().expect("mountinfo");
-        let sorted = |state: &Mounts| {
-            let mut all: Vec<_> = state
-                .by_id
-                .values()
-                .map(|m| (m.mount_point.clone(), m.root.clone(), m.device))
-                .collect();
-            all.sort();
-            all
-        };
-        assert_eq!(sorted(&fast), sorted(&slow));
-        assert!(!fast.by_id.is_empty());
-    }
+fn octal(digits: [u8; 3]) -> Option<u8> {
+    let value = |sum: Option<u16>, digit: u8| Some(sum? * 8 + u16::from(digit.checked_sub(b'0').filter(|n| *n < 8)?));
+    u8::try_from(digits.into_iter().fold(Some(0), value)?).ok()
 }

@@ -66,7 +66,7 @@ fn check(path: &str) -> Result<(), &'static str> {
     if !path.starts_with('/') {
         return Err("is not absolute");
     }
-    if path.len() >= 4096 {
+    if path.len() >= 4096 || path.split('/').any(|name| name.len() > 255) {
         return Err("is longer than the system allows");
     }
     if path.contains('\0') {
@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(target.name(), Path::new("mount"));
         let trailing = kubelet.target("/var/lib/kubelet/mount/").expect("beneath");
         assert_eq!(trailing.path().as_os_str(), "/var/lib/kubelet/mount");
+        assert!(kubelet.target(&format!("/var/lib/kubelet/{}", "x".repeat(255))).is_ok());
         for bad in [
             "",
             "pods/1",
@@ -139,7 +140,8 @@ mod tests {
             "/var/lib/kubelet//x",
             "/var/lib/kubelet/x\0",
             "/etc/passwd",
-            &format!("/var/lib/kubelet/{}", "x".repeat(4096)),
+            &format!("/var/lib/kubelet/{}", "x".repeat(256)),
+            &format!("/var/lib/kubelet/{}", "x/".repeat(2048)),
         ] {
             assert!(kubelet.target(bad).is_err(), "{bad:?}");
         }

@@ -1,6 +1,7 @@
 //! The unix sockets: who may call, what is counted, and how serving ends.
 
 pub mod authority;
+mod crowd;
 mod observe;
 mod running;
 mod socket;
@@ -8,6 +9,7 @@ mod socket;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use crowd::{Admitted, Crowd};
 pub use observe::Observe;
 pub use running::Running;
 pub use socket::{Socket, told};

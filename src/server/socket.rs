@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{info, warn};
 
-use super::Error;
 use super::authority::LocalAuthority;
+use super::{Admitted, Crowd, Error};
 
 /// How often the socket's file is looked after: somebody may have emptied its directory.
 const LOOK: Duration = Duration::from_secs(1);
@@ -20,6 +20,11 @@ const LOOK: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that may wait for the server.
 const BACKLOG: usize = 64;
+/// Clients at the same time. A kubelet and the sidecars have a few, and each costs some 20 KiB.
+const MOST: usize = 512;
+
+/// A client's connection as the server gets it.
+pub type Connection = LocalAuthority<Admitted<UnixStream>>;
 
 /// The path of a socket that this process owns as long as the value lives.
 #[derive(Debug)]
@@ -66,11 +71,9 @@ impl Socket {
 
     /// Listens, and hands over the connections of callers that may call, until `stop` says so. A
     /// socket file that disappears is made again.
-    pub fn listen(
-        self,
-        mut stop: watch::Receiver<bool>,
-    ) -> Result<ReceiverStream<io::Result<LocalAuthority<UnixStream>>>, Error> {
+    pub fn listen(self, mut stop: watch::Receiver<bool>) -> Result<ReceiverStream<io::Result<Connection>>, Error> {
         let mut bound = Bound::new(&self.path)?;
+        let mut crowd = Crowd::new(MOST, None);
         let (sender, receiver) = mpsc::channel(BACKLOG);
         tokio::spawn(async move {
             let mut look = tokio::time::interval(LOOK);
@@ -86,8 +89,10 @@ impl Socket {
                         }
                     }
                     accepted = bound.listener.accept() => match accepted {
+                        Ok((stream, _)) if !may_call(&stream) => {}
                         Ok((stream, _)) => {
-                            if may_call(&stream) && sender.send(Ok(LocalAuthority::new(stream))).await.is_err() {
+                            let connection = LocalAuthority::new(crowd.admit(stream));
+                            if sender.send(Ok(connection)).await.is_err() {
                                 break;
                             }
                         }

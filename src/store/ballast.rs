@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::stat::Mode;
 
 use super::layout::{BALLAST, BALLAST_BYTES};
@@ -43,9 +43,8 @@ impl Ballast {
             return;
         }
         // Without O_NONBLOCK a planted fifo would block the open for ever.
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let mode = Mode::from_bits_truncate(0o600);
-        let restored = openat(root, BALLAST, flags, mode)
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK;
+        let restored = beneath::create(root, BALLAST, flags, Mode::from_bits_truncate(0o600))
             .and_then(|file| fallocate(&file, FallocateFlags::empty(), 0, BALLAST_BYTES));
         if restored.is_err() {
             self.whole.store(false, Ordering::Relaxed);

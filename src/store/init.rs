@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::Mode;
 use uuid::Uuid;
 
 use super::durable::{self, Order, Place};
@@ -70,7 +70,7 @@ pub fn make_areas(path: &Path, root: BorrowedFd<'_>) -> Result<(), Error> {
 }
 
 fn make_directory(path: &Path, root: BorrowedFd<'_>, name: &str, mode: u32) -> Result<(), Error> {
-    match mkdirat(root, name, Mode::from_bits_truncate(mode)) {
+    match beneath::make_directory(root, name, Mode::from_bits_truncate(mode)) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(Error::io("make", path.join(name), errno)),
     }

@@ -156,7 +156,8 @@ impl Store {
     /// kernel made read-only after an error, or shut down, may show it in no other way (ext4 since
     /// Linux 6.15).
     pub fn check_writable(&self) -> Result<(), Error> {
-        beneath::open(self.root(), layout::LOCK, OFlag::O_WRONLY)
+        // Without O_NONBLOCK a planted fifo would block the open for ever.
+        beneath::open(self.root(), layout::LOCK, OFlag::O_WRONLY | OFlag::O_NONBLOCK)
             .map(drop)
             .map_err(|errno| Error::io("write to", self.path.join(layout::LOCK), errno))
     }
@@ -318,8 +319,8 @@ fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> 
 fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<File, Error> {
     let place = path.join(layout::LOCK);
     // A descriptor for writing would keep the disk from being remounted read-only.
-    let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+    let file = beneath::create(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
         .map(File::from)
         .map_err(|errno| Error::io("open", &place, errno))?;
     match file.try_lock() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::envelope::{self, Problem};
 use crate::volume::{
     AccessMode, Attributes, Capability, Capacity, Claim, MountOption, Record, ValueError, VolumeId, VolumeName,
-    VolumeSpec,
+    VolumeSpec, shorten,
 };
 
 /// The newest format of a record.
@@ -103,8 +103,14 @@ impl TryFrom<V1> for Record {
     type Error = ValueError;
 
     fn try_from(v1: V1) -> Result<Self, ValueError> {
+        // One way to write a mode, and only those that a class may ask for.
         let mode = u32::from_str_radix(&v1.mode, 8)
-            .map_err(|error| ValueError::new(format!("mode {:?}", v1.mode), error.to_string()))?;
+            .ok()
+            .filter(|mode| *mode <= Attributes::LARGEST_MODE && format!("{mode:04o}") == v1.mode)
+            .ok_or_else(|| ValueError::new(format!("mode {:?}", shorten(&v1.mode)), "is not one of a directory"))?;
+        if v1.capabilities.is_empty() {
+            return Err(ValueError::new("capabilities", "are missing"));
+        }
         let claim = v1.claim.map(|claim| Claim::parse(&claim.namespace, &claim.name));
         Ok(Self {
             id: VolumeId::parse(&v1.id)?,
@@ -246,11 +252,15 @@ mod tests {
             decode(&envelope::seal(FORMAT, &body).unwrap())
         };
         assert_eq!(reseal(&|_| {}), Ok(plain()));
-        let changes: [&dyn Fn(&mut serde_json::Value); 7] = [
+        let changes: [&dyn Fn(&mut serde_json::Value); 11] = [
             &|body| body["id"] = "../x".into(),
             &|body| body["name"] = "".into(),
             &|body| body["capacity_bytes"] = 0.into(),
             &|body| body["mode"] = "rwx".into(),
+            &|body| body["mode"] = "+770".into(),
+            &|body| body["mode"] = "4770".into(),
+            &|body| body["mode"] = "37777777777".into(),
+            &|body| body["capabilities"] = serde_json::json!([]),
             &|body| body["capabilities"][0]["mode"] = "multi_node_writer".into(),
             &|body| body["claim"] = serde_json::json!({"namespace": "..", "name": "a"}),
             &|body| body["limit"] = 7.into(),

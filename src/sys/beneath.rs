@@ -10,10 +10,15 @@ use nix::NixPath;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// The largest file Berth reads into memory: its own are below 4 KiB.
 const LARGEST_FILE: u64 = 1 << 20;
+/// What holds of every path.
+const ALWAYS: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
+    .union(ResolveFlag::RESOLVE_NO_SYMLINKS)
+    .union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
 
 /// Opens the directory at `path`, which a person configured and may well be a symbolic link.
 pub fn open_root(path: &Path) -> nix::Result<OwnedFd> {
@@ -31,14 +36,40 @@ pub fn open<P: NixPath + ?Sized>(root: impl AsFd, path: &P, flags: OFlag) -> nix
     resolve(root, path, flags, ResolveFlag::RESOLVE_NO_XDEV)
 }
 
+/// Opens `path` beneath `root` like [`open`], and makes it with `mode` if it is not there.
+pub fn create(root: impl AsFd, path: &str, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CREAT | OFlag::O_CLOEXEC)
+        .mode(mode)
+        .resolve(ALWAYS | ResolveFlag::RESOLVE_NO_XDEV);
+    openat2(root.as_fd(), path, how)
+}
+
+/// Makes the directory `path` beneath `root`, through no symbolic link and on no other mount.
+pub fn make_directory(root: BorrowedFd<'_>, path: &str, mode: Mode) -> nix::Result<()> {
+    let (parent, name) = parent(root, path)?;
+    mkdirat(parent, name, mode)
+}
+
+/// Removes the file `path` beneath `root`, through no symbolic link and from no other mount.
+pub fn unlink(root: BorrowedFd<'_>, path: &str) -> nix::Result<()> {
+    let (parent, name) = parent(root, path)?;
+    unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)
+}
+
+/// Opens what the last component of `path` is in.
+fn parent<'a>(root: BorrowedFd<'_>, path: &'a str) -> nix::Result<(OwnedFd, &'a str)> {
+    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+    Ok((open_directory(root, parent)?, name))
+}
+
 /// Opens the directory `path` beneath `root` like [`open`].
 pub fn open_directory<P: NixPath + ?Sized>(root: impl AsFd, path: &P) -> nix::Result<OwnedFd> {
     open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
 }
 
 fn resolve<P: NixPath + ?Sized>(root: impl AsFd, path: &P, flags: OFlag, further: ResolveFlag) -> nix::Result<OwnedFd> {
-    let always = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(always | further);
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ALWAYS | further);
     openat2(root.as_fd(), path, how)
 }
 

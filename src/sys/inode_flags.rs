@@ -15,19 +15,37 @@ nix::ioctl_write_ptr_bad!(
     /// `#define FS_IOC_SETFLAGS _IOW('f', 2, long)`
     set_flags, libc::FS_IOC_SETFLAGS, libc::c_long);
 
-/// Takes the immutable and append-only flags off the file `fd` refers to. Returns whether there
-/// was one.
-#[expect(unsafe_code, reason = "these ioctls have no safe wrapper")]
-pub fn unprotect(fd: impl AsFd) -> io::Result<bool> {
-    let raw = fd.as_fd().as_raw_fd();
+/// What kept a file as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protection(libc::c_long);
+
+/// Takes the immutable and append-only flags off the file `fd` refers to. Returns those it had, if any.
+pub fn unprotect(fd: impl AsFd) -> io::Result<Option<Protection>> {
+    let flags = get(&fd)?;
+    if flags & PROTECTED == 0 {
+        return Ok(None);
+    }
+    set(fd, flags & !PROTECTED)?;
+    Ok(Some(Protection(flags & PROTECTED)))
+}
+
+/// Gives a file back what [`unprotect`] took.
+pub fn protect(fd: impl AsFd, Protection(taken): Protection) -> io::Result<()> {
+    let flags = get(&fd)?;
+    set(fd, flags | taken)
+}
+
+#[expect(unsafe_code, reason = "this ioctl has no safe wrapper")]
+fn get(fd: impl AsFd) -> io::Result<libc::c_long> {
     let mut flags: libc::c_long = 0;
     // SAFETY: the kernel writes at most one long, and the descriptor is open for the call.
-    unsafe { get_flags(raw, &raw mut flags) }?;
-    if flags & PROTECTED == 0 {
-        return Ok(false);
-    }
-    flags &= !PROTECTED;
+    unsafe { get_flags(fd.as_fd().as_raw_fd(), &raw mut flags) }?;
+    Ok(flags)
+}
+
+#[expect(unsafe_code, reason = "this ioctl has no safe wrapper")]
+fn set(fd: impl AsFd, flags: libc::c_long) -> io::Result<()> {
     // SAFETY: the kernel reads at most one long, and the descriptor is open for the call.
-    unsafe { set_flags(raw, &raw const flags) }?;
-    Ok(true)
+    unsafe { set_flags(fd.as_fd().as_raw_fd(), &raw const flags) }?;
+    Ok(())
 }

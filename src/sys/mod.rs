@@ -5,10 +5,12 @@
 
 pub mod allocator;
 pub mod beneath;
+pub mod capabilities;
 pub mod filesystem;
 pub mod inode_flags;
 pub mod mount;
 pub mod mount_table;
+pub mod seccomp;
 pub mod stat;
 pub mod writeback;
 

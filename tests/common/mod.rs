@@ -13,6 +13,7 @@ pub mod guest;
 pub mod health;
 pub mod http;
 pub mod isolated;
+pub mod mutate;
 pub mod node;
 pub mod random;
 pub mod raw;
