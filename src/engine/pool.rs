@@ -128,9 +128,7 @@ impl Pool {
             && area != Area::Staging
         {
             let home = homes.get(&id);
-            // Deleted, and not moved for want of space.
-            let waits = home == Some(&Area::Trash) && area == Area::Volumes;
-            if home == Some(&area) || waits || self.quarantined.contains_key(&id) {
+            if home == Some(&area) || self.quarantined.contains_key(&id) {
                 return Ok(true);
             }
             // A call that failed may have made its record durable all the same.
@@ -145,14 +143,16 @@ impl Pool {
     /// Brings what is on disk into line with a record that is durable: the data of a deleted
     /// volume into the trash, the claim's link to where it points.
     ///
-    /// Where a full disk has no room for one more name in the trash, the data stays: it is purged
-    /// from there as well.
-    pub(super) fn settle(&self, record: &Record) -> Result<(), store::Error> {
+    /// Returns where the data is then: where a full disk has no room for one more name in the trash,
+    /// it stays, and is purged from there.
+    pub(super) fn settle(&self, record: &Record) -> Result<Area, store::Error> {
+        let mut place = home(record);
         if record.deletion.is_some() {
             match self.store.relocate(&record.id, Area::Volumes, Area::Trash) {
                 Ok(()) => {}
                 Err(error) if error.errno() == Some(Errno::ENOENT as i32) => {}
                 Err(error) if error.is_full_disk() => {
+                    place = Area::Volumes;
                     warn!(volume = %record.id, %error, "deleted, but still in its place");
                 }
                 Err(error) => return Err(error),
@@ -168,7 +168,7 @@ impl Pool {
                 warn!(volume = %record.id, %error, "claim link not updated");
             }
         }
-        Ok(())
+        Ok(place)
     }
 
     /// The registry, locked.

@@ -83,7 +83,8 @@ impl Pool {
         };
         self.store.verify()?;
         if record.deletion.is_some() {
-            return Ok(self.settle(&record)?);
+            self.settle(&record)?;
+            return Ok(());
         }
         self.refuse_mounted(&record)?;
         let deletion = match record.spec.attributes.trash_retention.as_secs() {
@@ -101,7 +102,8 @@ impl Pool {
         self.registry().put(tombstone, None);
         self.trash_bell.notify_all();
         info!(volume = %id, ?deletion, "volume deleted");
-        Ok(settled?)
+        settled?;
+        Ok(())
     }
 
     fn refuse_mounted(&self, record: &Record) -> Result<(), Error> {

@@ -81,14 +81,11 @@ impl Pool {
         let Some(tombstone) = self.mark_purging(id)? else {
             return Ok(());
         };
-        self.settle(&tombstone)?;
+        let place = self.settle(&tombstone)?;
         let mut pace = Pace::new(stop);
-        // A full disk may have kept it from the trash.
-        for area in [Area::Volumes, Area::Trash] {
-            match self.backend.purge(self.store.area(area), id, &mut || pace.step())? {
-                Purge::Stopped => return Ok(()),
-                Purge::Done => {}
-            }
+        match self.backend.purge(self.store.area(place), id, &mut || pace.step())? {
+            Purge::Stopped => return Ok(()),
+            Purge::Done => {}
         }
         self.store.forget(&tombstone)?;
         self.registry().remove(id);

@@ -97,7 +97,7 @@ fn privileged_deletions_are_recorded_on_a_full_disk_and_the_ballast_comes_back()
         for record in &records {
             store.commit_deletion(record, DELETED, &[]).unwrap();
         }
-        assert_eq!(ballast_bytes(&home), 0, "it was not needed");
+        assert!(ballast_bytes(&home) < 1 << 20, "it was not needed");
         let found = store.load().unwrap();
         assert_eq!((found.records.len(), found.quarantined.len()), (40, 0));
         assert!(found.records.iter().all(|record| record.deletion == DELETED));
