@@ -10,7 +10,6 @@ use super::background::Stop;
 use super::error::{Error, Kind};
 use super::pool::{Pool, now};
 use crate::backend::Purge;
-use crate::store::layout::Area;
 use crate::volume::{Deletion, Record, VolumeId};
 
 /// How long a volume that could not be purged waits for the next try.
