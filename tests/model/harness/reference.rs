@@ -332,7 +332,11 @@ impl Model {
     }
 
     fn change(&mut self, which: Which, change: impl FnOnce(&mut Volume)) -> Answer {
-        let found = self.volumes.get_mut(&which.id()).filter(|volume| volume.is_served());
+        // Its directory is there whether its record can be read or not.
+        let found = self
+            .volumes
+            .get_mut(&which.id())
+            .filter(|volume| volume.deletion.is_none());
         found.map(change);
         Answer::Done
     }
