@@ -10,7 +10,7 @@ use super::{Filesystem, Node};
 const INSIDE: &str = "BERTH_TEST_ISOLATED";
 
 /// What lines begin with that tell figures.
-const FIGURE: &str = "figure: ";
+pub const FIGURE: &str = "figure: ";
 
 /// Runs `body` in a process with mount and PID namespaces of its own; `name` is the full name of
 /// the test that calls it. Temporary files of that process are in memory, so whatever it leaves,

@@ -8,7 +8,7 @@ use super::common::tracer::{Act, Calls, Plan};
 use super::ground::{Ground, Operation};
 use super::model::Record;
 
-const ERRORS: [Errno; 3] = [Errno::EIO, Errno::ENOSPC, Errno::EINTR];
+pub const ERRORS: [Errno; 3] = [Errno::EIO, Errno::ENOSPC, Errno::EINTR];
 
 /// Lets the first system call of the operation fail, the second, and so on to the last, with each
 /// error; and cuts each write short. Returns how many faults there were.

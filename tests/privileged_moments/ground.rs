@@ -1,11 +1,11 @@
 //! Where operations are tried: a node, an agent that dies and comes back, and all volumes so far.
 
 use std::cell::OnceCell;
-use std::error::Error;
 use std::time::{Duration, Instant};
 
 use tonic::{Code, Status};
 
+use super::common::calls::is_interrupted;
 use super::common::random::Random;
 use super::common::tracer::{Count, Plan, Tracer};
 use super::common::{Agent, Clients, Filesystem, Node};
@@ -198,12 +198,6 @@ impl Ground {
         let all: Vec<_> = self.kept.iter().chain([volume]).collect();
         whole::check(&self.place, self.clients(), self.capacity, &all).await;
     }
-}
-
-/// Whether the agent died before it answered: only a status that the connection itself caused has a
-/// source.
-fn is_interrupted(status: &Status) -> bool {
-    status.source().is_some()
 }
 
 /// Waits for something that takes microseconds.

@@ -1,4 +1,4 @@
-//! `berth init`, killed at every moment.
+//! `berth init`, killed at every moment, and with a fault in every system call.
 
 use std::fs;
 use std::path::Path;
@@ -6,21 +6,31 @@ use std::process::Stdio;
 
 use super::attempt::Attempt;
 use super::common::command::{berth, held, let_go};
+use super::common::disk::names;
 use super::common::tracer::{Act, Calls, Plan, Tracer};
 use super::common::{Agent, Node};
+use super::faults::ERRORS;
 use super::ground::soon;
-use super::volume::{names, sealed};
+use super::volume::sealed;
 
-/// Kills `berth init` before and after its first system call, the second, and so on to the last.
-/// Returns how many moments there were.
+/// Kills `berth init` before and after its first system call, the second, and so on to the last, and
+/// lets each fail. Returns how many moments there were.
 pub async fn at_every_moment(node: &Node, calls: Calls) -> u64 {
     let mut moments = 0;
-    for act in [|| Act::KillBefore, || Act::KillAfter] {
+    let faults = ERRORS.map(|errno| (Calls::Changes, Act::Fail(errno)));
+    for (calls, act) in [(calls, Act::KillBefore), (calls, Act::KillAfter)]
+        .into_iter()
+        .chain(faults)
+    {
         for at in 1.. {
-            let plan = Plan { calls, at, act: act() };
+            let plan = Plan {
+                calls,
+                at,
+                act: act.clone(),
+            };
             moments += 1;
             let pool = node.pool().join(format!("pool-{moments}"));
-            if !kill(node, &pool, plan).await {
+            if !disturb(node, &pool, plan).await {
                 break;
             }
         }
@@ -29,7 +39,7 @@ pub async fn at_every_moment(node: &Node, calls: Calls) -> u64 {
 }
 
 /// Returns whether it came as far as the plan.
-async fn kill(node: &Node, pool: &Path, plan: Plan) -> bool {
+async fn disturb(node: &Node, pool: &Path, plan: Plan) -> bool {
     let attempt = Attempt::new("berth init", &plan);
     let with_init = plan.at.is_multiple_of(2);
     fs::create_dir(pool).unwrap();
@@ -48,7 +58,7 @@ async fn kill(node: &Node, pool: &Path, plan: Plan) -> bool {
     let count = tracer.disarm();
     attempt.reached(&count);
     let succeeded = child.wait().unwrap().success();
-    assert_eq!(succeeded, count.reached.is_none(), "it is killed, or it succeeds");
+    assert!(succeeded || count.reached.is_some(), "it failed by itself");
 
     let file = pool.join("berth.json");
     let made = file.exists().then(|| sealed(&file)["pool_uuid"].clone());
@@ -66,8 +76,13 @@ async fn kill(node: &Node, pool: &Path, plan: Plan) -> bool {
     let uuid = sealed(&file)["pool_uuid"].clone();
     assert!(made.is_none_or(|made| made == uuid), "another pool");
     agent.clients().await.create("first").await.unwrap();
-    assert_eq!(names(&pool.join(".berth/staging")), [""; 0]);
-    assert_eq!(names(pool), [".berth", "berth.json", "by-claim", "volumes"]);
+    assert!(names(&pool.join(".berth/staging")).is_empty());
+    assert_eq!(
+        names(pool),
+        [".berth", "berth.json", "by-claim", "volumes"]
+            .map(str::to_owned)
+            .into()
+    );
     agent.kill();
     fs::remove_dir_all(pool).unwrap();
     count.reached.is_some()

@@ -8,9 +8,13 @@ use super::ground::{Ground, Operation};
 /// to the last. Returns how many moments there were.
 pub async fn at_every_moment(ground: &mut Ground, operation: &Operation, calls: Calls) -> u64 {
     let mut moments = 0;
-    for act in [|| Act::KillBefore, || Act::KillAfter] {
+    for act in [Act::KillBefore, Act::KillAfter] {
         for at in 1.. {
-            let plan = Plan { calls, at, act: act() };
+            let plan = Plan {
+                calls,
+                at,
+                act: act.clone(),
+            };
             moments += 1;
             if !kill(ground, operation, plan).await {
                 break;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::common::Clients;
-use super::common::disk::mount_depth;
+use super::common::disk::{mount_depth, names};
 use super::common::random::Random;
 use super::common::requests::{MIB, create_with};
 use super::model::{Data, Record, State, Step, Target};
@@ -31,7 +31,7 @@ pub struct Volume {
     pub staging: PathBuf,
     pub target: PathBuf,
     request: csi::CreateVolumeRequest,
-    place: Place,
+    pub place: Place,
     /// What it has to be like when nothing is going on.
     pub state: State,
 }
@@ -146,9 +146,8 @@ impl Volume {
 
     /// The names of its records.
     pub fn records(&self) -> Vec<String> {
-        let mut names = names(&self.place.pool.join(".berth/records"));
-        names.retain(|name| name.starts_with(&self.id));
-        names
+        let names = names(&self.place.pool.join(".berth/records")).into_iter();
+        names.filter(|name| name.starts_with(&self.id)).collect()
     }
 
     fn look_at_record(&self) -> Record {
@@ -221,16 +220,6 @@ pub fn sealed(path: &Path) -> serde_json::Value {
     let checksum: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(whole["checksum"], format!("sha256:{checksum}"), "{}", torn());
     whole["body"].clone()
-}
-
-/// The names in a directory.
-pub fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 /// Every file beneath a directory.
