@@ -50,17 +50,8 @@ struct Running {
 }
 
 impl World {
-    /// A node whose pool is in a plain directory.
-    pub fn plain() -> Self {
-        Self::new(None)
-    }
-
-    /// A node whose pool is on a disk of its own.
-    pub fn on(filesystem: Filesystem) -> Self {
-        Self::new(Some(filesystem))
-    }
-
-    fn new(filesystem: Option<Filesystem>) -> Self {
+    /// A node whose pool is on a disk of its own, or in a plain directory.
+    pub fn new(filesystem: Option<Filesystem>) -> Self {
         let home = tempfile::tempdir().expect("home");
         let size = |filesystem: Filesystem| filesystem.smallest_mib().max(DISK);
         let disk = filesystem.map(|filesystem| Disk::make(home.path(), "disk", filesystem, size(filesystem)));
