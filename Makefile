@@ -5,7 +5,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --relea
 MANIFEST ?=
 SCENARIOS ?=
 
-.PHONY: demo build test lint bench soak image clean bench-e2e e2e-upstream e2e
+.PHONY: demo build test torture lint bench soak image clean bench-e2e e2e-upstream e2e
 
 ## demo: a StatefulSet on a throwaway pool with a real agent; MANIFEST=deploy/examples/redis.yaml for another
 demo:
@@ -26,6 +26,10 @@ test:
 ## e2e: Berth on a two-node Kubernetes that is made and taken down here; SCENARIOS="redis power-cut" for some of them (root)
 e2e: build
 	@tests/e2e/run $(SCENARIOS)
+
+## torture: what takes too long for test (root)
+torture:
+	@tests/torture
 
 ## lint: formatting and lints, as errors
 lint:

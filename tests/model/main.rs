@@ -20,10 +20,10 @@ use harness::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_the_answers_and_the_pool_are_those_of_the_model() {
-    search::one_after_the_other(&mut World::plain(), 12).await;
+    search::one_after_the_other(&mut World::new(None), 12).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_clients_see_at_once_is_what_some_order_of_their_calls_would_show() {
-    search::at_once(&mut World::plain(), 8).await;
+    search::at_once(&mut World::new(None), 8).await;
 }

@@ -21,7 +21,7 @@ use harness::world::World;
 
 /// For so many seconds calls follow each other, and for so many there are several clients at once.
 async fn search(filesystem: Filesystem) {
-    let mut world = World::on(filesystem);
+    let mut world = World::new(Some(filesystem));
     search::one_after_the_other(&mut world, 20).await;
     search::at_once(&mut world, 10).await;
 }

@@ -35,42 +35,68 @@ pub struct Plan {
 impl Plan {
     pub fn random(generator: &mut Generator) -> Self {
         generator.names = 2;
-        let mut before = Vec::new();
-        for name in 0..generator.random.within(0..3) as usize {
-            before.extend(staged(name, generator));
+        let mut plan = match generator.random.within(0..4) {
+            0 => Self::collision(generator, false, |name| Step::Create(creation(name, 16))),
+            1 if generator.mounts => Self::collision(generator, true, |name| Step::Stage {
+                id: Which::Of { name, attempt: 0 },
+                staging: Site::Staging(0),
+                access: Access::new(Mode::SingleNodeWriter),
+            }),
+            _ => Self::medley(generator),
+        };
+        for client in &mut plan.clients {
+            client.extend((0..generator.random.within(1..CALLS)).map(|_| step(generator)));
         }
-        before.extend((0..BEFORE).map(|_| with_own_claim(generator.step())));
-        let clients = (0..CLIENTS)
-            .map(|_| {
-                (0..generator.random.within(2..CALLS))
-                    .map(|_| step(generator))
-                    .collect()
-            })
-            .collect();
         let kill = generator.random.once_in(3);
         let after = Duration::from_micros(generator.random.within(200..12_000));
+        plan.kill = kill.then_some(after);
+        plan
+    }
+
+    /// All want the same at the same moment, for one of two volumes, which are there or not.
+    fn collision(generator: &mut Generator, are_there: bool, wanted: impl Fn(usize) -> Step) -> Self {
+        let before = (0..2).filter(|_| are_there).map(|name| Step::Create(creation(name, 4)));
+        let first = generator.random.within(0..2) as usize;
+        Self {
+            before: before.collect(),
+            clients: (0..CLIENTS).map(|client| vec![wanted((client + first) % 2)]).collect(),
+            kill: None,
+        }
+    }
+
+    /// Whatever comes, on volumes of which some are staged.
+    fn medley(generator: &mut Generator) -> Self {
+        let mut before = Vec::new();
+        for name in 0..generator.random.within(0..3) as usize {
+            before.extend(staged(name, generator.mounts));
+        }
+        before.extend((0..BEFORE).map(|_| with_own_claim(generator.step())));
         Self {
             before,
-            clients,
-            kill: kill.then_some(after),
+            clients: vec![Vec::new(); CLIENTS],
+            kill: None,
         }
     }
 }
 
-/// A volume that is staged where its calls go most often.
-fn staged(name: usize, generator: &mut Generator) -> Vec<Step> {
-    let access = Access::new(Mode::SingleNodeWriter);
-    let creation = Creation {
+fn creation(name: usize, required: u64) -> Creation {
+    Creation {
         name,
-        required: 4,
+        required,
         limit: 0,
-        accesses: vec![access],
+        accesses: vec![Access::new(Mode::SingleNodeWriter)],
+        class: 0,
+        claim: None,
         flaw: None,
-        ..generator.creation()
-    };
-    let mut steps = vec![with_own_claim(Step::Create(creation))];
-    if generator.mounts {
+    }
+}
+
+/// A volume that is staged where its calls go most often.
+fn staged(name: usize, mounts: bool) -> Vec<Step> {
+    let mut steps = vec![Step::Create(creation(name, 4))];
+    if mounts {
         let (id, staging) = (Which::Of { name, attempt: 0 }, Site::Staging(name as u8));
+        let access = Access::new(Mode::SingleNodeWriter);
         steps.push(Step::Stage { id, staging, access });
     }
     steps
@@ -111,12 +137,7 @@ pub async fn run(world: &mut World, plan: &Plan, tally: &mut Tally) -> Result<()
     for call in &calls {
         tally.count(&call.answer);
     }
-    // Who was told that somebody else is at it has done nothing.
-    let told: Vec<_> = calls
-        .iter()
-        .filter(|call| call.answer != Answer::Refused(Code::Aborted))
-        .cloned()
-        .collect();
+    let told: Vec<_> = calls.iter().filter(|call| !was_busy(call, &calls)).cloned().collect();
     let mut ends = ends(&model, &told);
     if ends.is_empty() {
         return Err(format!("no order explains\n{}", shown(&calls)));

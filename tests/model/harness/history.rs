@@ -95,7 +95,40 @@ impl Stumble {
 
 /// A history of so many events.
 pub fn history(generator: &mut Generator, length: usize) -> Vec<Event> {
-    (0..length).map(|_| event(generator)).collect()
+    let mut events = Vec::new();
+    while events.len() < length {
+        match generator.random.once_in(20) {
+            true => events.extend(scene(generator)),
+            false => events.push(event(generator)),
+        }
+    }
+    events
+}
+
+/// Events that chance alone brings together too seldom.
+fn scene(generator: &mut Generator) -> Vec<Event> {
+    let mut creation = generator.creation();
+    (creation.flaw, creation.class) = (None, 0);
+    let id = Which::Of {
+        name: creation.name,
+        attempt: 0,
+    };
+    let create = || Event::Call(Step::Create(creation.clone()));
+    match generator.mounts && generator.random.once_in(2) {
+        // What is being purged cannot come back, even if it does not go.
+        true => {
+            let steps = [Step::Obstruct(id), Step::Delete(id), Step::Undelete(id)];
+            std::iter::once(create()).chain(steps.map(Event::Call)).collect()
+        }
+        // Under the name of a damaged record nothing is made.
+        false => vec![
+            create(),
+            Event::Damage(id, true),
+            create(),
+            Event::Damage(id, false),
+            create(),
+        ],
+    }
 }
 
 fn event(generator: &mut Generator) -> Event {

@@ -154,6 +154,7 @@ impl Run<'_> {
             }
             (Then::Again, false) => {
                 self.others_are_untouched(step, &before)?;
+                self.knows_what_is_there(step, [&before, &after]).await?;
                 self.again(step, vec![before, after]).await
             }
             (Then::Kill, false) => {
@@ -251,6 +252,27 @@ impl Run<'_> {
     async fn settle_as_any(&mut self, models: Vec<Model>) -> Checked {
         self.model = settle(self.world, models).await?;
         Ok(())
+    }
+
+    /// What the agent tells after a failure is what the records are; a creation that failed has left
+    /// nothing else either.
+    async fn knows_what_is_there(&mut self, step: &Step, models: [&Model; 2]) -> Checked {
+        let told = self.call(&Step::List(0)).await;
+        let of_it = |lines: BTreeSet<String>| -> BTreeSet<String> {
+            let is_of_it = |line: &String| match step {
+                Step::Create(_) => !line.starts_with("by-claim"),
+                _ => line.starts_with("record"),
+            };
+            lines.into_iter().filter(is_of_it).collect()
+        };
+        let found = of_it(self.world.lines());
+        let fits = |model: &&Model| (*model).clone().take(&Step::List(0)) == told && of_it(model.lines()) == found;
+        match models.iter().any(fits) {
+            true => Ok(()),
+            false => Err(format!(
+                "after a failure the agent tells {told:?}, and there is {found:#?}"
+            )),
+        }
     }
 
     fn others_are_untouched(&self, step: &Step, before: &Model) -> Checked {

@@ -25,6 +25,8 @@ pub const CAPACITY: u64 = 24;
 pub const DAMAGE: &str = "{\"format\":1,\"damage\"";
 /// How long an agent may take to serve, or to die.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a start may take to which something happens.
+const MOMENT: Duration = Duration::from_millis(400);
 /// What fills the disk, where `berth init` lets it be.
 const FILLING: &str = "lost+found/filling";
 /// How large the disk is, in MiB. Most of it is kept back.
@@ -48,17 +50,8 @@ struct Running {
 }
 
 impl World {
-    /// A node whose pool is in a plain directory.
-    pub fn plain() -> Self {
-        Self::new(None)
-    }
-
-    /// A node whose pool is on a disk of its own.
-    pub fn on(filesystem: Filesystem) -> Self {
-        Self::new(Some(filesystem))
-    }
-
-    fn new(filesystem: Option<Filesystem>) -> Self {
+    /// A node whose pool is on a disk of its own, or in a plain directory.
+    pub fn new(filesystem: Option<Filesystem>) -> Self {
         let home = tempfile::tempdir().expect("home");
         let size = |filesystem: Filesystem| filesystem.smallest_mib().max(DISK);
         let disk = filesystem.map(|filesystem| Disk::make(home.path(), "disk", filesystem, size(filesystem)));
@@ -189,15 +182,16 @@ impl World {
         }
     }
 
-    /// Starts an agent to which `act` happens at a call that changes something, and waits until it
-    /// serves or is dead. In any case it is gone then. Returns whether it came that far.
+    /// Starts an agent to which `act` happens at a call that changes something, and ends it when it
+    /// serves, or does not for a moment: a pool that it could not open it tries again later. Returns
+    /// whether it came as far as that call.
     pub async fn stumble(&mut self, at: u64, act: Act) -> bool {
         let mut agent = self.hold();
         let tracer = Tracer::attach(agent.pid());
         let calls = Calls::Changes;
         tracer.arm_at_exec(Plan { calls, at, act });
         agent.let_go();
-        self.wait_for(&agent, Some(&tracer)).await;
+        let _ = tokio::time::timeout(MOMENT, self.wait_for(&agent, Some(&tracer))).await;
         let reached = tracer.disarm().reached.is_some();
         drop(tracer);
         reached
