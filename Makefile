@@ -4,7 +4,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(TARGET)
 MANIFEST ?=
 
-.PHONY: demo build test lint bench image clean
+.PHONY: demo build test torture lint bench image clean
 
 ## demo: a StatefulSet on a throwaway pool with a real agent; MANIFEST=deploy/examples/redis.yaml for another
 demo:
@@ -21,6 +21,10 @@ build:
 ## test: every test; as root nothing is left out, as an ordinary user the privileged part
 test:
 	@tests/run
+
+## torture: what takes longer than a test should (root)
+torture:
+	@tests/torture
 
 ## lint: formatting and lints, as errors
 lint:
