@@ -10,7 +10,7 @@ use super::{Filesystem, Node};
 const INSIDE: &str = "BERTH_TEST_ISOLATED";
 
 /// What lines begin with that tell figures.
-const FIGURE: &str = "figure: ";
+pub const FIGURE: &str = "figure: ";
 
 /// Runs `body` in a process with mount and PID namespaces of its own; `name` is the full name of
 /// the test that calls it. Temporary files of that process are in memory, so whatever it leaves,
@@ -60,7 +60,10 @@ pub fn isolated(name: &str, body: impl Future<Output = ()>) {
 
 /// Tells how much was tried; shown by tests that pass, too.
 pub fn figure(text: &str) {
-    eprintln!("{FIGURE}{text}");
+    match std::env::var_os(INSIDE) {
+        Some(_) => eprintln!("{FIGURE}{text}"),
+        None => show_figures(&format!("{FIGURE}{text}")),
+    }
 }
 
 fn show_figures(told: &str) {

@@ -6,8 +6,10 @@
 
 pub mod agent;
 pub mod calls;
+pub mod churn;
 pub mod command;
 pub mod disk;
+pub mod guest;
 pub mod health;
 pub mod http;
 pub mod isolated;

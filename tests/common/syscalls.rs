@@ -15,6 +15,8 @@ pub enum Calls {
     Writes,
     /// Those that may change a file system or a mount.
     Changes,
+    /// Those that change a file system, without the ones that only may.
+    Steps,
     /// All but those that only wait.
     All,
 }
@@ -102,6 +104,7 @@ impl Calls {
             Self::Writes | Self::Changes if call.is_in(&WRITES) => is_file(process, registers.rdi),
             Self::Writes => false,
             Self::Changes => call.is_in(&CHANGES) || call.is_in(&SYNCS),
+            Self::Steps => call.0 != libc::SYS_openat2 && Self::Changes.count(call, process, registers),
         }
     }
 }
