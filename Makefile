@@ -4,6 +4,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(TARGET)
 MANIFEST ?=
 SCENARIOS ?=
+PART ?=
 
 .PHONY: demo build test torture lint bench soak image clean bench-e2e e2e-upstream e2e
 
@@ -27,9 +28,9 @@ test:
 e2e: build
 	@tests/e2e/run $(SCENARIOS)
 
-## torture: what takes too long for test (root)
+## torture: what takes too long for `make test`; PART=power for the parts whose names hold it (root)
 torture:
-	@tests/torture
+	@tests/torture $(PART)
 
 ## lint: formatting and lints, as errors
 lint:

@@ -70,7 +70,7 @@ impl Volume {
     }
 
     fn write_half_a_record(&self) -> &Self {
-        fs::write(self.in_staging(".json"), r#"{"format":1,"#).unwrap();
+        fs::write(self.in_staging(".json"), "{\"format\":1,").unwrap();
         self.make_directory()
     }
 
