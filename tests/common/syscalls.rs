@@ -104,7 +104,7 @@ impl Calls {
             Self::Writes | Self::Changes if call.is_in(&WRITES) => is_file(process, registers.rdi),
             Self::Writes => false,
             Self::Changes => call.is_in(&CHANGES) || call.is_in(&SYNCS),
-            Self::Steps => call.0 != libc::SYS_openat2 && Self::Changes.hold(call, process, registers),
+            Self::Steps => call.0 != libc::SYS_openat2 && Self::Changes.count(call, process, registers),
         }
     }
 }
