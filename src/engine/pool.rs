@@ -128,7 +128,9 @@ impl Pool {
             && area != Area::Staging
         {
             let home = homes.get(&id);
-            if home == Some(&area) || self.quarantined.contains_key(&id) {
+            // Deleted, and not moved for want of space.
+            let waits = home == Some(&Area::Trash) && area == Area::Volumes;
+            if home == Some(&area) || waits || self.quarantined.contains_key(&id) {
                 return Ok(true);
             }
             // A call that failed may have made its record durable all the same.
@@ -142,11 +144,17 @@ impl Pool {
 
     /// Brings what is on disk into line with a record that is durable: the data of a deleted
     /// volume into the trash, the claim's link to where it points.
+    ///
+    /// Where a full disk has no room for one more name in the trash, the data stays: it is purged
+    /// from there as well.
     pub(super) fn settle(&self, record: &Record) -> Result<(), store::Error> {
         if record.deletion.is_some() {
             match self.store.relocate(&record.id, Area::Volumes, Area::Trash) {
                 Ok(()) => {}
                 Err(error) if error.errno() == Some(Errno::ENOENT as i32) => {}
+                Err(error) if error.is_full_disk() => {
+                    warn!(volume = %record.id, %error, "deleted, but still in its place");
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -260,7 +268,14 @@ impl Pool {
 
     /// The data of a volume.
     pub(super) fn data(&self, record: &Record) -> Result<Data, Error> {
-        Ok(self.backend.open(self.store.area(home(record)), &record.id)?)
+        let open = |area| self.backend.open(self.store.area(area), &record.id);
+        match open(home(record)) {
+            // It may not have found a way into the trash.
+            Err(error) if record.deletion.is_some() && error.errno() == Some(Errno::ENOENT as i32) => {
+                Ok(open(Area::Volumes)?)
+            }
+            other => Ok(other?),
+        }
     }
 
     /// The space of the pool's file system.

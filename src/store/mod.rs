@@ -3,6 +3,7 @@
 //! The format is described in `docs/on-disk-format.md`. A record is never edited in place; what
 //! cannot be read is set aside and left untouched.
 
+mod ballast;
 mod claims;
 mod durable;
 mod envelope;
@@ -19,10 +20,9 @@ mod tests;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat, renameat2};
+use nix::fcntl::{Flock, FlockArg, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
@@ -35,6 +35,7 @@ pub use pool_file::PoolInfo;
 use crate::sys::stat::{Identity, stat, stat_path};
 use crate::sys::{beneath, filesystem, inode_flags};
 use crate::volume::{Deletion, Record, VolumeId};
+use ballast::Ballast;
 use durable::{Order, Place};
 use envelope::Problem;
 use layout::Area;
@@ -49,7 +50,7 @@ pub struct Store {
     info: PoolInfo,
     /// Held while links of claims change: a namespace's directory goes with its last link.
     claim_links: Mutex<()>,
-    ballast_spent: AtomicBool,
+    ballast: Ballast,
     _lock: Flock<OwnedFd>,
 }
 
@@ -92,7 +93,7 @@ impl Store {
             areas,
             info,
             claim_links: Mutex::new(()),
-            ballast_spent: AtomicBool::new(true),
+            ballast: Ballast::default(),
             _lock: lock,
         };
         store.restore_ballast();
@@ -208,15 +209,7 @@ impl Store {
             })
         };
         self.sync_all(synced)
-            .and_then(|()| match attempt() {
-                Err(Errno::ENOSPC | Errno::EDQUOT) => {
-                    // An absent ballast means that it was spent before: the retry then tells why.
-                    let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
-                    self.ballast_spent.store(true, Ordering::Relaxed);
-                    attempt()
-                }
-                other => other,
-            })
+            .and_then(|()| self.ballast.give_way(self.root(), attempt))
             .map_err(|errno| Error::io("rename the record", self.path_of(Area::Records, &from), errno))
     }
 
@@ -229,20 +222,9 @@ impl Store {
         }
     }
 
-    /// Sets the ballast aside again if it was spent; without space for it the next start or purge
-    /// tries again.
+    /// Sets the ballast aside again if it was spent.
     pub fn restore_ballast(&self) {
-        if !self.ballast_spent.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        // Without O_NONBLOCK a planted fifo would block the open for ever.
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let mode = Mode::from_bits_truncate(0o600);
-        let restored = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode)
-            .and_then(|file| nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, layout::BALLAST_BYTES));
-        if restored.is_err() {
-            self.ballast_spent.store(true, Ordering::Relaxed);
-        }
+        self.ballast.restore(self.root());
     }
 
     /// Removes the record of a volume whose data is gone. It is not made durable: a record that comes
@@ -269,7 +251,9 @@ impl Store {
         let name = id.as_str();
         let rename = || {
             let (from, to) = (self.area(from), self.area(to));
-            renameat2(from, name, to, name, RenameFlags::RENAME_NOREPLACE)
+            self.ballast.give_way(self.root(), || {
+                renameat2(from, name, to, name, RenameFlags::RENAME_NOREPLACE)
+            })
         };
         let moved = match rename() {
             Err(Errno::EPERM) => {

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod calls;
+pub mod churn;
 pub mod command;
 pub mod disk;
 pub mod guest;

@@ -120,14 +120,18 @@ impl State {
     pub fn wrong_between(&self, before: &Self, after: &Self) -> Option<&'static str> {
         let purges = before.record != Record::None && after.record == Record::None;
         let found = [before.record, after.record];
-        if !found.contains(&self.record) && !(purges && self.record == Record::Purging) {
+        let is_purging = purges && self.record == Record::Purging;
+        if !is_purging && !found.contains(&self.record) {
             return Some("the record is that of a third state");
         }
         let data = if before.record == Record::None { after } else { before };
         let data = [data.home, data.trash].into_iter().find(|data| *data != Data::None);
         let places = [self.home, self.trash];
         let is_there = data.is_none_or(|data| places.contains(&data)) && places.contains(&Data::None);
+        // A start may find that, and mends it.
+        let was_lost = before.record == Record::Live && before.home == Data::None;
         match self.record {
+            Record::Live if self.home == Data::None && !was_lost => return Some("a volume is without its directory"),
             Record::Live | Record::Kept if !is_there => return Some("what the record speaks of is not there"),
             Record::None if !matches!(self.home, Data::None | Data::Empty) => {
                 return Some("there is data and no record");
