@@ -3,9 +3,10 @@
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(TARGET)
 MANIFEST ?=
+PART ?=
 SCENARIOS ?=
 
-.PHONY: demo build test lint bench soak image clean bench-e2e e2e-upstream e2e
+.PHONY: demo build test lint bench soak torture image clean bench-e2e e2e-upstream e2e
 
 ## demo: a StatefulSet on a throwaway pool with a real agent; MANIFEST=deploy/examples/redis.yaml for another
 demo:
@@ -40,6 +41,10 @@ bench: build
 ## soak: clients, kills, restarts, a full disk, for 20 minutes or BERTH_SOAK_SECONDS; figures of what stays (root)
 soak:
 	cargo test --locked --test privileged_soak -- --nocapture
+
+## torture: power cuts and failing disks at length (root); PART=hangs for some of it
+torture:
+	@tests/torture $(PART)
 
 ## e2e-upstream: Kubernetes' own tests of storage drivers, on a cluster of their own (root); FOCUS=subPath for some of them
 e2e-upstream: build
