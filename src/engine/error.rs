@@ -59,6 +59,18 @@ impl Error {
         }
     }
 
+    /// Whether a disk refused what was asked of it.
+    pub fn is_refusal_of_disk(&self) -> bool {
+        use nix::libc::{EIO, EROFS};
+
+        let errno = match self {
+            Self::Store(error) => error.errno(),
+            Self::Backend(error) => error.errno(),
+            _ => None,
+        };
+        matches!(errno, Some(EIO | EROFS))
+    }
+
     /// The kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {

@@ -186,6 +186,13 @@ impl Pool {
                 message: format!("the file system of {path} is read-only"),
                 advice: "Look at the kernel's log for disk errors, then mount it read-write again.",
             });
+        } else if let Some(message) = self.refusal() {
+            found.push(Condition {
+                severity: Severity::Degraded,
+                reason: "PoolRefusesChanges",
+                message: format!("the last change was refused: {message}"),
+                advice: "Look at the kernel's log and check the disk. The next change that it takes ends this.",
+            });
         }
         let low = |what: &str, available: u64, total: u64| {
             is_low(available, total).then(|| Condition {

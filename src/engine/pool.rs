@@ -38,6 +38,8 @@ pub struct Pool {
     pub(super) trash_bell: Condvar,
     quarantined: BTreeMap<VolumeId, Quarantined>,
     strays: Vec<Stray>,
+    /// How the disk refused the last change, if it did.
+    refusal: Mutex<Option<String>>,
 }
 
 /// Something in the pool that no record explains. Berth reports it and leaves it alone.
@@ -71,6 +73,7 @@ impl Pool {
             trash_bell: Condvar::new(),
             quarantined: BTreeMap::new(),
             strays: Vec::new(),
+            refusal: Mutex::default(),
         };
         for found in contents.quarantined {
             warn!(path = %found.path.display(), problem = found.problem, "record set aside, left as it is");
@@ -198,6 +201,23 @@ impl Pool {
             None => Ok(()),
             Some(message) => Err(Error::new(Kind::Precondition, message)),
         }
+    }
+
+    /// Remembers whether the disk took a change: some file systems tell in no other way that they
+    /// take none any more.
+    pub(super) fn noted<T>(&self, change: Result<T, Error>) -> Result<T, Error> {
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        match &change {
+            Ok(_) => *refusal = None,
+            Err(error) if error.is_refusal_of_disk() => *refusal = Some(error.to_string()),
+            Err(_) => {}
+        }
+        change
+    }
+
+    /// How the disk refused the last change, if it did.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What waits for the disk when it seems to hang.

@@ -41,7 +41,7 @@ impl Pool {
             spec,
         });
         let reservation = self.reserve(record.capacity, 0)?;
-        if let Err(error) = self.materialise(&record) {
+        if let Err(error) = self.noted(self.materialise(&record)) {
             // The same step that recovery takes: what is empty and has no record goes.
             let _ = self.store.forget(&record);
             let _ = self.store.remove_empty(Area::Volumes, record.id.as_str());
@@ -93,7 +93,8 @@ impl Pool {
                 until: now().saturating_add(retention),
             },
         };
-        self.store.commit_deletion(&record, Some(deletion), &[])?;
+        let committed = self.store.commit_deletion(&record, Some(deletion), &[]);
+        self.noted(committed.map_err(Error::from))?;
         let tombstone = Arc::new(Record {
             deletion: Some(deletion),
             ..Record::clone(&record)
@@ -163,10 +164,11 @@ impl Pool {
             ..Record::clone(&tombstone)
         });
         let synced = [self.store.area(Area::Trash), self.volumes()];
-        if let Err(error) = self.store.commit_deletion(&tombstone, None, &synced) {
+        let committed = self.store.commit_deletion(&tombstone, None, &synced);
+        if let Err(error) = self.noted(committed.map_err(Error::from)) {
             // The tombstone is still what is durable: the same step as at start.
             let _ = self.settle(&tombstone);
-            return Err(error.into());
+            return Err(error);
         }
         reservation.commit(record.clone(), used);
         self.settle(&record)?;

@@ -7,7 +7,7 @@ use super::common::disk::unmount;
 use super::common::health::{all_is_well, pool_is_lost};
 use super::common::requests::{staging_path, target_path};
 use super::common::{Filesystem, eventually, refused};
-use super::patient::{Patient, at_once};
+use super::patient::{Illness, Patient, at_once};
 use tonic::Code;
 
 /// btrfs keeps small files among its metadata, and that twice: it would mend them by itself.
@@ -31,12 +31,13 @@ fn sector_of(file: &Path) -> String {
 
 impl Patient {
     /// Mounts the disk with a bad sector.
-    fn mount_with_bad(&self, sector: &str) {
+    fn mount_with_bad(&self, sector: &str) -> Illness<'_> {
         unmount(&self.pool());
-        self.fall_ill("dust {} 0 512");
+        let illness = self.fall_ill("dust {} 0 512");
         self.message(&["addbadblock", sector]);
         self.message(&["enable"]);
         self.mount();
+        illness
     }
 }
 
@@ -50,7 +51,7 @@ fn privileged_a_record_on_a_bad_sector_is_set_aside_and_the_rest_served() {
         let good = clients.create("good").await.unwrap();
         agent.kill();
         let record = patient.pool().join(format!(".berth/records/{bad}.json"));
-        patient.mount_with_bad(&sector_of(&record));
+        let illness = patient.mount_with_bad(&sector_of(&record));
         let agent = patient.agent().await;
         let clients = agent.clients().await;
         assert!(clients.ready().await);
@@ -60,7 +61,7 @@ fn privileged_a_record_on_a_bad_sector_is_set_aside_and_the_rest_served() {
         refused(clients.create("bad").await, Code::FailedPrecondition, "cannot be read");
         let new = clients.create("new").await.unwrap();
         clients.delete(&new).await.unwrap();
-        patient.get_well();
+        drop(illness);
         drop(agent);
         let agent = patient.agent().await;
         let clients = agent.clients().await;
@@ -77,11 +78,11 @@ fn privileged_a_pool_file_on_a_bad_sector_is_waited_for() {
         let agent = patient.agent().await;
         let id = agent.clients().await.create("volume").await.unwrap();
         agent.kill();
-        patient.mount_with_bad(&sector_of(&patient.pool().join("berth.json")));
+        let illness = patient.mount_with_bad(&sector_of(&patient.pool().join("berth.json")));
         let agent = patient.agent().await;
         let clients = agent.clients().await;
         pool_is_lost(&clients, &id, "PoolUnreadable").await;
-        patient.get_well();
+        drop(illness);
         eventually("the agent takes up the pool", async || clients.ready().await).await;
         all_is_well(&clients, &id).await;
     });
@@ -98,7 +99,7 @@ fn privileged_a_bad_sector_in_a_volume_is_the_pods_alone() {
         std::fs::write(&data, [7; 1 << 16]).unwrap();
         std::fs::File::open(&data).unwrap().sync_all().unwrap();
         agent.kill();
-        patient.mount_with_bad(&sector_of(&data));
+        let illness = patient.mount_with_bad(&sector_of(&data));
         let agent = patient.agent().await;
         let clients = agent.clients().await;
         let (staging, target) = (staging_path(&agent, &id), target_path(&agent, "pod", &id));
@@ -117,7 +118,7 @@ fn privileged_a_bad_sector_in_a_volume_is_the_pods_alone() {
                 .is_none()
         })
         .await;
-        patient.get_well();
+        drop(illness);
         all_is_well(&clients, &clients.create("new").await.unwrap()).await;
     });
 }

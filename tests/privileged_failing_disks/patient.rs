@@ -81,14 +81,18 @@ impl Patient {
         Agent::start(self.home(), &self.pool()).await
     }
 
-    /// Puts a target of the device mapper in place of the sound one; `{}` in it is the disk.
-    pub fn fall_ill(&self, target: &str) {
-        let target = target.replace("{}", &format!("/dev/{}", self.disk));
-        self.device.become_target(guest::sectors(self.disk), &target);
+    /// Puts a target of the device mapper in place of the sound one; `{}` in it is the disk. The disk
+    /// is ill until what this returns is dropped: an agent that is told to end on a disk that hangs
+    /// would never do.
+    #[must_use]
+    pub fn fall_ill(&self, target: &str) -> Illness<'_> {
+        self.become_target(target);
+        Illness(self)
     }
 
-    pub fn get_well(&self) {
-        self.fall_ill("linear {} 0");
+    fn become_target(&self, target: &str) {
+        let target = target.replace("{}", &format!("/dev/{}", self.disk));
+        self.device.become_target(guest::sectors(self.disk), &target);
     }
 
     pub fn message(&self, words: &[&str]) {
@@ -111,14 +115,21 @@ impl Patient {
     }
 }
 
+/// As long as it lasts.
+pub struct Illness<'a>(&'a Patient);
+
+impl Drop for Illness<'_> {
+    fn drop(&mut self) {
+        self.0.become_target("linear {} 0");
+    }
+}
+
 impl Drop for Patient {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.home().join("agent.log"));
             eprintln!("the agents' log on {:?}:\n{}", self.filesystem, log.unwrap_or_default());
         }
-        // Nothing that waits for the disk could end otherwise, nor could the guest.
-        let _ = std::panic::catch_unwind(|| self.get_well());
         let _ = nix::mount::umount2(&self.pool(), nix::mount::MntFlags::MNT_DETACH);
     }
 }

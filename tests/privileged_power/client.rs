@@ -66,14 +66,16 @@ impl Journal {
         self.mark("begin", call, number);
     }
 
-    pub fn done(&self, call: Call, number: u32) {
+    /// Returns whether the answer counts.
+    pub fn done(&self, call: Call, number: u32) -> bool {
         let mut known = self.known();
         if known.cut {
-            return;
+            return false;
         }
         known.ledger.done(call, number);
         drop(known);
         self.mark("done", call, number);
+        true
     }
 
     fn mark(&self, when: &str, call: Call, number: u32) {
@@ -135,8 +137,10 @@ impl Client {
     pub async fn call(&self, call: Call, number: u32) -> Result<(), Status> {
         self.journal.begin(call, number);
         self.send(call, number).await?;
-        self.journal.done(call, number);
-        Ok(())
+        match self.journal.done(call, number) {
+            true => Ok(()),
+            false => Err(cut_off()),
+        }
     }
 
     async fn send(&self, call: Call, number: u32) -> Result<(), Status> {
@@ -202,7 +206,7 @@ impl Client {
         let (id, until) = (plan::id(number), Instant::now() + Duration::from_secs(30));
         loop {
             if self.journal.known().cut {
-                return Err(Status::cancelled("the power was cut"));
+                return Err(cut_off());
             }
             let tombstone = |name: &str| name.starts_with(&id) && !name.ends_with(".json");
             let records = std::fs::read_dir(self.pool.join(".berth/records"))?;
@@ -217,6 +221,10 @@ impl Client {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+fn cut_off() -> Status {
+    Status::cancelled("the power was cut")
 }
 
 /// What a database does before it says "committed", beside some litter that it does not sync.
