@@ -1,5 +1,7 @@
 //! Changes at random, for whatever has to read what it did not write.
 
+#![allow(clippy::cast_possible_truncation, reason = "positions in a few bytes")]
+
 use super::random::Random;
 
 /// Changes `bytes` from `from` on in one to four places: a bit turned, a byte replaced, the end lost, a

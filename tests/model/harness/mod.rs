@@ -1,5 +1,7 @@
 //! Random histories on a real agent against a reference model.
 
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
 pub mod caller;
 pub mod concurrent;
 pub mod generate;
