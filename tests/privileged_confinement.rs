@@ -55,7 +55,7 @@ fn privileged_every_thread_of_the_agent_holds_six_capabilities_and_no_more() {
             threads += 1;
         }
         assert!(threads > 3, "{threads} threads");
-        println!("{threads} threads on {:?}", node.filesystem);
+        common::isolated::figure(&format!("{threads} threads on {:?}", node.filesystem));
     });
 }
 

@@ -116,3 +116,77 @@ pub fn entries(fd: impl AsFd, most: usize) -> nix::Result<Vec<(CString, Option<T
 pub fn is_empty(fd: impl AsFd) -> nix::Result<bool> {
     Ok(entries(fd, 1)?.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A root, and beside it something that must not be reached.
+    fn outside() -> (tempfile::TempDir, OwnedFd) {
+        let home = tempfile::tempdir().unwrap();
+        for path in ["root/inner", "canary/inner"] {
+            std::fs::create_dir_all(home.path().join(path)).unwrap();
+        }
+        std::fs::write(home.path().join("canary/file"), "sings").unwrap();
+        symlink("../canary", home.path().join("root/link")).unwrap();
+        symlink("inner", home.path().join("root/alias")).unwrap();
+        let root = open_root(&home.path().join("root")).unwrap();
+        (home, root)
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_root() {
+        let (home, root) = outside();
+        let absolute = home.path().join("root/inner");
+        for (path, errno) in [
+            ("..", Errno::EXDEV),
+            ("inner/../..", Errno::EXDEV),
+            ("../root/inner", Errno::EXDEV),
+            (absolute.to_str().unwrap(), Errno::EXDEV),
+            ("link", Errno::ELOOP),
+            ("link/inner", Errno::ELOOP),
+            ("alias", Errno::ELOOP),
+        ] {
+            for flags in [OFlag::O_RDONLY, OFlag::O_PATH] {
+                assert_eq!(open(&root, path, flags).unwrap_err(), errno, "{path}");
+                assert_eq!(open_across_mounts(&root, path, flags).unwrap_err(), errno, "{path}");
+            }
+        }
+        assert!(open(&root, "inner", OFlag::O_PATH).is_ok());
+        let processes = open_root(Path::new("/proc/self")).unwrap();
+        assert_eq!(
+            open_across_mounts(&processes, "cwd/.", OFlag::O_PATH).unwrap_err(),
+            Errno::ELOOP
+        );
+    }
+
+    #[test]
+    fn nothing_is_made_or_removed_through_a_link() {
+        let (home, root) = outside();
+        let mode = Mode::S_IRWXU;
+        for path in ["link/file", "link/new", "link", "../canary/file"] {
+            assert!(create(&root, path, OFlag::O_WRONLY, mode).is_err(), "{path}");
+            assert!(
+                path == "link" || make_directory(root.as_fd(), path, mode).is_err(),
+                "{path}"
+            );
+            assert!(path == "link" || unlink(root.as_fd(), path).is_err(), "{path}");
+        }
+        let names: Vec<_> = std::fs::read_dir(home.path().join("canary")).unwrap().collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        create(&root, "inner/new", OFlag::O_WRONLY, mode).unwrap();
+        make_directory(root.as_fd(), "inner/directory", mode).unwrap();
+        unlink(root.as_fd(), "inner/new").unwrap();
+        assert!(home.path().join("root/inner/directory").is_dir());
+    }
+
+    /// /proc is another file system than the root everywhere.
+    #[test]
+    fn another_mount_is_entered_only_where_that_is_meant() {
+        let root = open_root(Path::new("/")).unwrap();
+        assert_eq!(open(&root, "proc/self", OFlag::O_PATH).unwrap_err(), Errno::EXDEV);
+        assert!(open_across_mounts(&root, "proc/sys", OFlag::O_PATH).is_ok());
+    }
+}

@@ -37,12 +37,12 @@ async fn ten_thousand_idle_connections_keep_nobody_from_being_served() {
         fixture.clients.delete(&id.expect("a volume")).await.unwrap();
         assert!(fixture.descriptors() < CROWD, "all of them are still there");
         assert_eq!(get(&fixture.agent.http_address(), "/readyz").status, 200);
-        println!(
+        super::common::isolated::figure(&format!(
             "{} connections: {memory} KiB before, {} KiB now; {descriptors} descriptors before, {} now",
             crowd.len(),
             fixture.memory(),
             fixture.descriptors()
-        );
+        ));
         drop(crowd);
         fixture.descriptors_come_back_to(descriptors);
         fixture.serves("after the crowd").await;
@@ -82,7 +82,7 @@ async fn a_crowd_of_strangers_on_the_pages_port_is_sent_away() {
         }
     }
     let most = fixture.most_memory();
-    println!("6000 strangers: {memory} KiB before, {most} KiB at the most");
+    super::common::isolated::figure(&format!("6000 strangers: {memory} KiB before, {most} KiB at the most"));
     assert!(
         most < memory + MOST_MEMORY / 4,
         "{memory} KiB before, {most} KiB at the most"

@@ -41,7 +41,9 @@ async fn malformed_connections_are_ended_and_cost_nothing() {
     fixture.serves("after all").await;
     fixture.descriptors_come_back_to(descriptors);
     let most = fixture.most_memory();
-    println!("{count} malformed connections; {memory} KiB before, {most} KiB at the most");
+    super::common::isolated::figure(&format!(
+        "{count} malformed connections; {memory} KiB before, {most} KiB at the most"
+    ));
     assert!(
         most < memory + MOST_MEMORY,
         "{memory} KiB before, {most} KiB at the most"

@@ -52,10 +52,10 @@ async fn malformed_requests_for_pages_are_ended_and_cost_nothing() {
     fixture.serves("after all").await;
     fixture.descriptors_come_back_to(descriptors);
     let most = fixture.most_memory();
-    println!(
+    super::common::isolated::figure(&format!(
         "{} malformed requests; {memory} KiB before, {most} KiB at the most",
         requests.len()
-    );
+    ));
     assert!(
         most < memory + MOST_MEMORY,
         "{memory} KiB before, {most} KiB at the most"

@@ -42,11 +42,11 @@ async fn clients_that_read_nothing_fill_no_memory() {
     let id = fixture.clients.create("meanwhile").await.expect("a volume");
     fixture.clients.delete(&id).await.unwrap();
     let most = fixture.most_memory();
-    println!(
+    super::common::isolated::figure(&format!(
         "{} deaf clients, {CALLS} calls each: {memory} KiB before, {most} KiB at the most, pool in {}",
         deaf.len(),
         fixture.home.path().display()
-    );
+    ));
     assert!(
         most < memory + MOST_MEMORY,
         "{memory} KiB before, {most} KiB at the most"

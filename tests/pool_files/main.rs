@@ -95,7 +95,9 @@ fn records_that_no_berth_wrote_are_set_aside_or_mean_something() {
         }
     }
     let memory = resident() - before.min(resident());
-    println!("{inputs} records: {accepted} accepted, {set_aside} set aside, {too_new} too new; {memory} KiB more");
+    common::isolated::figure(&format!(
+        "{inputs} records: {accepted} accepted, {set_aside} set aside, {too_new} too new; {memory} KiB more"
+    ));
     assert!(accepted > 0 && set_aside > 0 && too_new > 0);
     assert!(memory < MOST_MEMORY, "{memory} KiB more");
 }
@@ -164,7 +166,7 @@ fn a_pool_file_that_no_berth_wrote_opens_no_pool_but_its_own() {
             opened += 1;
         }
     }
-    println!("{inputs} pool files, {opened} of them open the pool");
+    common::isolated::figure(&format!("{inputs} pool files, {opened} of them open the pool"));
     assert!(opened > 0 && opened < inputs);
 }
 

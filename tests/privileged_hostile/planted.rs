@@ -67,7 +67,7 @@ fn privileged_a_link_in_the_place_of_any_component_of_a_target_is_refused() {
             .await
             .unwrap();
         clients.take_down(&volume).await.unwrap();
-        println!("{planted} links planted");
+        super::common::isolated::figure(&format!("{planted} links planted"));
     });
 }
 
@@ -127,7 +127,7 @@ fn privileged_a_link_in_the_place_of_anything_in_the_pool_leads_nowhere() {
             drop(link);
             empty(&node, canary.path());
         }
-        println!("{} links planted", POOL.len());
+        super::common::isolated::figure(&format!("{} links planted", POOL.len()));
     });
 }
 

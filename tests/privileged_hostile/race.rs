@@ -81,7 +81,7 @@ fn privileged_a_component_of_a_target_that_turns_into_a_link_and_back_leads_nowh
             served > 0 && served < calls && swaps > 1000,
             "{served} of {calls} served, {swaps} swaps"
         );
-        println!("{swaps} swaps, {calls} calls, {served} of them served");
+        super::common::isolated::figure(&format!("{swaps} swaps, {calls} calls, {served} of them served"));
     });
 }
 
@@ -133,7 +133,7 @@ fn privileged_a_component_of_the_pool_that_turns_into_a_link_and_back_leads_nowh
             served > 0 && served < calls && swaps > 1000,
             "{served} of {calls} served, {swaps} swaps"
         );
-        println!("{swaps} swaps, {calls} calls, {served} of them served");
+        super::common::isolated::figure(&format!("{swaps} swaps, {calls} calls, {served} of them served"));
     });
 }
 

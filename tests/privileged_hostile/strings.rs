@@ -74,11 +74,11 @@ fn privileged_no_string_in_any_field_of_any_call_leads_out() {
             .create("after all this")
             .await
             .expect("the agent works as before");
-        println!(
+        super::common::isolated::figure(&format!(
             "{calls} calls: {} values in {} fields, {served} served",
             values.len(),
             fields.len()
-        );
+        ));
     });
 }
 
