@@ -5,7 +5,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --relea
 MANIFEST ?=
 SCENARIOS ?=
 
-.PHONY: demo build test e2e lint bench image clean
+.PHONY: demo build test lint bench soak image clean bench-e2e e2e-upstream e2e
 
 ## demo: a StatefulSet on a throwaway pool with a real agent; MANIFEST=deploy/examples/redis.yaml for another
 demo:
@@ -36,6 +36,18 @@ lint:
 ## bench: what calls cost beside the bare system calls they need (root)
 bench: build
 	cargo bench --locked --bench lifecycle -- $(BENCH)
+
+## soak: clients, kills, restarts, a full disk, for 20 minutes or BERTH_SOAK_SECONDS; figures of what stays (root)
+soak:
+	cargo test --locked --test privileged_soak -- --nocapture
+
+## e2e-upstream: Kubernetes' own tests of storage drivers, on a cluster of their own (root); FOCUS=subPath for some of them
+e2e-upstream: build
+	@tests/e2e/upstream/run $(FOCUS)
+
+## bench-e2e: StatefulSets beside emptyDir and local-path-provisioner, on a cluster of their own (root); ROUNDS=5 for more
+bench-e2e: build
+	@tests/e2e/bench/run $(ROUNDS)
 
 ## image: the container image, with docker or buildah
 image: build

@@ -9,6 +9,8 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
+use crate::sys::writeback::write_back;
+
 /// A directory and a name in it.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
@@ -18,19 +20,22 @@ pub struct Place<'a> {
     pub name: &'a str,
 }
 
-/// Writes `bytes` to `temporary`, makes them durable, calls `before_rename`, puts the file in
-/// `place` and makes that durable too. When it fails before the rename, `place` is as it was.
-///
-/// `before_rename` is where things are made durable that the file speaks of: once the file's own
-/// bytes are on disk, syncing what was changed before it costs little on a journaling file system.
-pub fn replace(
-    temporary: Place<'_>,
-    place: Place<'_>,
-    bytes: &[u8],
-    before_rename: impl FnOnce() -> nix::Result<()>,
-) -> nix::Result<()> {
-    let written = write_temporary(temporary, bytes)
-        .and_then(|()| before_rename())
+/// What has to be synced for a file that speaks of changes made before it.
+#[derive(Clone, Copy)]
+pub enum Order<'a> {
+    /// The file system keeps the order of changes (see
+    /// [`crate::sys::filesystem::FilesystemId::journals_in_order`]): one sync after the rename
+    /// makes everything before it durable.
+    Kept,
+    /// It does not: the file and these directories are synced before the rename.
+    Open(&'a [BorrowedFd<'a>]),
+}
+
+/// Writes `bytes` to `temporary`, puts the file in `place` and makes it durable. At no time is
+/// there anything but the whole file in `place`, and nothing that it speaks of is less durable
+/// than the file. When it fails before the rename, `place` is as it was.
+pub fn replace(temporary: Place<'_>, place: Place<'_>, bytes: &[u8], order: Order<'_>) -> nix::Result<()> {
+    let written = write_temporary(temporary, bytes, order)
         .and_then(|()| renameat(temporary.directory, temporary.name, place.directory, place.name));
     if let Err(error) = written {
         // The first error is the one to tell; staging is emptied at the next start in any case.
@@ -40,10 +45,17 @@ pub fn replace(
     fsync(place.directory)
 }
 
-fn write_temporary(place: Place<'_>, bytes: &[u8]) -> nix::Result<()> {
+fn write_temporary(place: Place<'_>, bytes: &[u8], order: Order<'_>) -> nix::Result<()> {
     let mut file = create(place)?;
     file.write_all(bytes).map_err(errno)?;
-    fsync(file.as_fd())
+    match order {
+        // The file's new size is logged when its data has reached the disk: ahead of the rename.
+        Order::Kept => write_back(&file).map_err(errno),
+        Order::Open(directories) => {
+            fsync(file.as_fd())?;
+            directories.iter().try_for_each(fsync)
+        }
+    }
 }
 
 fn create(place: Place<'_>) -> nix::Result<File> {

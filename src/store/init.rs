@@ -7,10 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::fsync;
 use uuid::Uuid;
 
-use super::durable::{self, Place};
+use super::durable::{self, Order, Place};
 use super::layout::{self, Area};
 use super::{Error, PoolInfo, lock, pool_file};
 use crate::sys::{beneath, filesystem};
@@ -59,11 +58,8 @@ fn write_pool_file(path: &Path, root: BorrowedFd<'_>, info: &PoolInfo) -> Result
         directory: root,
         name: layout::POOL_FILE,
     };
-    durable::replace(temporary, place, &bytes, || {
-        fsync(&private)?;
-        fsync(root)
-    })
-    .map_err(|errno| Error::io("write", file, errno))
+    durable::replace(temporary, place, &bytes, Order::Open(&[private.as_fd(), root]))
+        .map_err(|errno| Error::io("write", file, errno))
 }
 
 /// Makes the directories that a pool of this version has and an older one may lack.

@@ -40,8 +40,10 @@ impl FilesystemId {
     /// Whether a durable change makes every earlier change of metadata durable too.
     ///
     /// XFS writes metadata through one log: syncing a file forces the log up to the file's own last
-    /// change, and with it all that was done before. btrfs logs single files and directories, and
-    /// ext4 may have no journal at all, so there each has to be synced by itself.
+    /// change, and with it all that was done before. That includes the size of a file whose data
+    /// was written back, and the log's flush takes that data along (not on a realtime device).
+    /// btrfs logs single files and directories, and ext4 may have no journal at all, so there each
+    /// has to be synced by itself.
     pub fn journals_in_order(&self) -> bool {
         self.kind == "xfs"
     }

@@ -10,6 +10,7 @@ pub mod inode_flags;
 pub mod mount;
 pub mod mount_table;
 pub mod stat;
+pub mod writeback;
 
 use std::io;
 

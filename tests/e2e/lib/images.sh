@@ -26,7 +26,7 @@ build_images() {
     busybox_root "$dir.tmp/root" "$(debian_dir)/bin/busybox"
     image_from "$dir.tmp/busybox.tar" "$BUSYBOX_IMAGE" busybox "$dir.tmp/root"
     # The real one, from the sources of the pinned Kubernetes.
-    static_c "$dir.tmp/pause" "$(cd "$E2E/tools/kubernetes" && go list -m -f '{{.Dir}}' k8s.io/kubernetes)/build/pause/linux/pause.c"
+    static_c "$dir.tmp/pause" "$(module_dir kubernetes k8s.io/kubernetes)/build/pause/linux/pause.c"
     image_from "$dir.tmp/pause.tar" "$PAUSE_IMAGE" pause "$dir.tmp/pause"
     rm -r "$dir.tmp"/{root,pause}
     mv "$dir.tmp" "$dir"
@@ -44,6 +44,16 @@ build_agnhost() {
     mkdir -p "$(dirname "$archive")"
     image_from "$archive" "$AGNHOST_IMAGE" agnhost "$context/root" "$(tools_dir upstream)/agnhost"
     rm -r "$context"
+}
+
+local_path_archive() { echo "$(images_dir)/local-path/$(basename "$(tools_dir local-path)").tar"; }
+
+build_local_path() {
+    local archive
+    archive=$(local_path_archive)
+    ! cached "$archive" || return 0
+    mkdir -p "$(dirname "$archive")"
+    image_from "$archive" "$LOCAL_PATH_IMAGE" local-path "$(tools_dir local-path)/local-path-provisioner"
 }
 
 busybox_root() {

@@ -30,6 +30,7 @@ BERTH_IMAGE=berth:0.1.0
 PROVISIONER_IMAGE=registry.k8s.io/sig-storage/csi-provisioner:v6.3.0
 PAUSE_IMAGE=registry.k8s.io/pause:3.10
 BUSYBOX_IMAGE=busybox:1.35
+LOCAL_PATH_IMAGE=rancher/local-path-provisioner:v0.0.30
 AGNHOST_IMAGE=registry.k8s.io/e2e-test-images/agnhost:2.63.0
 KUBECONFIG_ADMIN=$RUN/pki/admin.kubeconfig
 

@@ -15,6 +15,9 @@ tool_flags() {
 -X $package.gitMajor=1 -X $package.gitMinor=${minor%%.*}"
 }
 
+# module_dir GROUP MODULE: the sources of a module that a group is built from.
+module_dir() { (cd "$E2E/tools/$1" && go mod download "$2" && go list -m -f "{{.Dir}}" "$2"); }
+
 build_tools() {
     local group=$1 dir flags
     dir=$(tools_dir "$group")

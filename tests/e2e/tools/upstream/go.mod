@@ -6,6 +6,7 @@ require (
 	github.com/onsi/ginkgo/v2 v2.29.0
 	github.com/onsi/gomega v1.41.0
 	github.com/spf13/cobra v1.10.2
+	golang.org/x/crypto v0.52.0
 	k8s.io/kubernetes v1.36.3
 )
 
@@ -138,7 +139,6 @@ require (
 	go.uber.org/zap v1.28.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.4 // indirect
 	go.yaml.in/yaml/v3 v3.0.4 // indirect
-	golang.org/x/crypto v0.52.0 // indirect
 	golang.org/x/exp v0.0.0-20260218203240-3dfff04db8fa // indirect
 	golang.org/x/mod v0.36.0 // indirect
 	golang.org/x/net v0.55.0 // indirect
@@ -242,4 +242,6 @@ replace (
 tool (
 	berth.dev/tests/e2e/tools/upstream
 	berth.dev/tests/e2e/tools/upstream/agnhost
+	berth.dev/tests/e2e/tools/upstream/sshd
+	github.com/onsi/ginkgo/v2/ginkgo
 )
