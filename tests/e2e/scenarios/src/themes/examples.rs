@@ -100,9 +100,16 @@ async fn kafka(s: &Scene) -> Result<()> {
 
 async fn zookeeper(s: &Scene) -> Result<()> {
     let set = start(s, "zookeeper").await?;
-    s.sh("zookeeper-1", "zkCli.sh create /berth here").await?;
+    // A server listens before it has found the others.
+    until("storing", SOON, async || {
+        s.sh("zookeeper-1", "zkCli.sh create /berth here").await
+    })
+    .await?;
     set.comes_back("zookeeper-1").await?;
-    let tree = s.sh("zookeeper-1", "zkCli.sh get /berth").await?;
+    let tree = until("reading", SOON, async || {
+        s.sh("zookeeper-1", "zkCli.sh get /berth").await
+    })
+    .await?;
     s.says(
         "/berth",
         tree.lines().find(|line| *line == "here").unwrap_or(&tree),
