@@ -162,14 +162,17 @@ pub fn restarts(pod: &Pod) -> i32 {
 
 /// Runs a command in a container.
 pub async fn exec(pods: &Api<Pod>, pod: &str, container: Option<&str>, command: &[&str]) -> Result<Answer> {
-    let mut how = AttachParams::default();
-    how.container = container.map(str::to_owned);
+    let how = AttachParams {
+        container: container.map(str::to_owned),
+        ..AttachParams::default()
+    };
     let mut process = pods.exec(pod, command.iter().copied(), &how).await?;
     let status = given(process.take_status(), "status")?;
     let (mut output, mut errors) = (given(process.stdout(), "output")?, given(process.stderr(), "errors")?);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let (read, also, status) = tokio::join!(output.read_to_end(&mut stdout), errors.read_to_end(&mut stderr), status);
-    (read?, also?);
+    read?;
+    also?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_owned();
     Ok(Answer {
         question: format!("{} in {pod}", command.last().copied().unwrap_or_default()),

@@ -6,7 +6,7 @@ use crate::clients;
 use crate::cluster;
 use crate::manifest::{self, Manifest};
 use crate::scenario::{Scenario, scenario};
-use crate::scene::{Scene, Set};
+use crate::scene::{SOON, Scene, Set, until};
 
 pub const ALL: &[Scenario] = &[
     scenario!(cassandra, Java, "a Cassandra ring keeps its members and their rows"),
@@ -39,6 +39,7 @@ async fn start_as<'a>(s: &'a Scene, name: &str, manifests: &[Manifest]) -> Resul
 }
 
 async fn cassandra(s: &Scene) -> Result<()> {
+    const ROWS: std::ops::RangeInclusive<u32> = 1..=20;
     // The third member brings nothing new, and takes the longest to join.
     let smaller = |one: Manifest| {
         if one.kind() == "StatefulSet" {
@@ -52,22 +53,26 @@ async fn cassandra(s: &Scene) -> Result<()> {
     let member = "nodetool info | sed -n 's/^ID *: //p'";
     let before = s.sh("cassandra-1", member).await?;
     let host = s.address("cassandra-1").await?;
+    // Each row has one owner: the returned member's own are among those that are asked for.
     for statement in [
-        "CREATE KEYSPACE berth WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 2}",
+        "CREATE KEYSPACE berth WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}",
         "CREATE TABLE berth.kept (id int PRIMARY KEY, text text)",
-        "INSERT INTO berth.kept (id, text) VALUES (1, 'stored in cassandra-1')",
     ] {
-        clients::cassandra(&host, statement, "").await?;
+        clients::cassandra(&host, statement).await?;
+    }
+    for id in ROWS {
+        let insert = format!("INSERT INTO berth.kept (id, text) VALUES ({id}, 'row {id} is kept')");
+        // The other member may have heard of the table a moment later.
+        until("storing a row", SOON, async || clients::cassandra(&host, &insert).await).await?;
     }
     set.comes_back("cassandra-1").await?;
     let host = s.address("cassandra-1").await?;
-    clients::cassandra(
-        &host,
-        "SELECT text FROM berth.kept WHERE id = 1",
-        "stored in cassandra-1",
-    )
+    let rows = until("reading the rows", SOON, async || {
+        clients::cassandra(&host, "SELECT text FROM berth.kept").await
+    })
     .await?;
-    s.saw("it has the row");
+    let found = ROWS.filter(|id| rows.contains(&format!("row {id} is kept"))).count();
+    s.same("rows of the table", found, ROWS.count())?;
     s.same("member of the ring", s.sh("cassandra-1", member).await?, before)
 }
 
@@ -95,9 +100,16 @@ async fn kafka(s: &Scene) -> Result<()> {
 
 async fn zookeeper(s: &Scene) -> Result<()> {
     let set = start(s, "zookeeper").await?;
-    s.sh("zookeeper-1", "zkCli.sh create /berth here").await?;
+    // A server listens before it has found the others.
+    until("storing", SOON, async || {
+        s.sh("zookeeper-1", "zkCli.sh create /berth here").await
+    })
+    .await?;
     set.comes_back("zookeeper-1").await?;
-    let tree = s.sh("zookeeper-1", "zkCli.sh get /berth").await?;
+    let tree = until("reading", SOON, async || {
+        s.sh("zookeeper-1", "zkCli.sh get /berth").await
+    })
+    .await?;
     s.says(
         "/berth",
         tree.lines().find(|line| *line == "here").unwrap_or(&tree),

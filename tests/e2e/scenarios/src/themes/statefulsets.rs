@@ -161,7 +161,10 @@ async fn rolling_update(s: &Scene) -> Result<()> {
 }
 
 async fn write_one(s: &Scene, pod: &str, number: u32) -> Result<()> {
-    let answer = clients::redis(&s.address(pod).await?, &format!("set number {number}")).await?;
+    // A pod that is gone does not even refuse.
+    let set = format!("set number {number}");
+    let answer =
+        tokio::time::timeout(Duration::from_millis(500), clients::redis(&s.address(pod).await?, &set)).await??;
     ensure!(answer == "+OK", "{answer}");
     Ok(())
 }
