@@ -3,8 +3,9 @@
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(TARGET)
 MANIFEST ?=
+SCENARIOS ?=
 
-.PHONY: demo build test lint bench bench-e2e e2e-upstream image clean
+.PHONY: demo build test lint bench soak image clean bench-e2e e2e-upstream e2e
 
 ## demo: a StatefulSet on a throwaway pool with a real agent; MANIFEST=deploy/examples/redis.yaml for another
 demo:
@@ -22,14 +23,23 @@ build:
 test:
 	@tests/run
 
+## e2e: Berth on a two-node Kubernetes that is made and taken down here; SCENARIOS="redis power-cut" for some of them (root)
+e2e: build
+	@tests/e2e/run $(SCENARIOS)
+
 ## lint: formatting and lints, as errors
 lint:
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/e2e/scenarios/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 
 ## bench: what calls cost beside the bare system calls they need (root)
 bench: build
 	cargo bench --locked --bench lifecycle -- $(BENCH)
+
+## soak: clients, kills, restarts, a full disk, for 20 minutes or BERTH_SOAK_SECONDS; figures of what stays (root)
+soak:
+	cargo test --locked --test privileged_soak -- --nocapture
 
 ## e2e-upstream: Kubernetes' own tests of storage drivers, on a cluster of their own (root); FOCUS=subPath for some of them
 e2e-upstream: build

@@ -135,6 +135,20 @@ fn privileged_a_disk_that_is_taken_from_a_running_agent_is_waited_for() {
 }
 
 #[test]
+fn privileged_a_disk_that_is_mounted_again_under_a_running_agent_is_taken_up() {
+    let name = "privileged_a_disk_that_is_mounted_again_under_a_running_agent_is_taken_up";
+    at_once_on_every_filesystem(name, async |node| {
+        let volume = volume_with_data(&node).await;
+        let agent = node.agent_with(&[]).await;
+        // It is the same file system, but nothing can be mounted from where the agent has it open.
+        unmount_lazily(&node.pool());
+        node.disk.mount(&node.pool(), "");
+        assert!(!agent.clients().await.ready().await);
+        serves_again(&agent, &volume).await;
+    });
+}
+
+#[test]
 fn privileged_a_pool_on_another_file_system_than_its_own_is_refused() {
     let name = "privileged_a_pool_on_another_file_system_than_its_own_is_refused";
     at_once_on_every_filesystem(name, async |node| {

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::disk::{mount_depth, run, tree};
 use common::requests::{MIB, create, create_with};
@@ -211,4 +212,73 @@ fn privileged_a_disk_that_the_kernel_made_read_only_is_reported() {
         refused(clients.delete(&unused).await, Code::FailedPrecondition, read_only);
         clients.take_down(&volume).await.unwrap();
     });
+}
+
+/// The last of the volumes in the test below.
+const LAST: u8 = 19;
+
+/// Whoever fills the disk takes what the ballast sets free, too: deletions must do without.
+#[test]
+fn privileged_deletions_give_space_back_on_a_disk_that_somebody_keeps_full() {
+    let name = "privileged_deletions_give_space_back_on_a_disk_that_somebody_keeps_full";
+    on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        let mut ids = Vec::new();
+        for number in 0..=LAST {
+            // Long names, so that the trash soon needs another block for them.
+            let retention = if number == LAST { "1h" } else { "3s" };
+            let parameters = [("berth.dev/trash-retention", retention)];
+            let request = create_with(&format!("pvc-{number:0>36}"), 64 << 10, &parameters);
+            let id = clients.create_from(request).await.unwrap();
+            std::fs::write(node.volume(&id).join("data"), [number; 4096]).unwrap();
+            ids.push(id);
+        }
+        let stop = AtomicBool::new(false);
+        let hog = node.pool().join("somebody-elses");
+        std::fs::create_dir(&hog).unwrap();
+        fill(&hog.join("first"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| keep_full(&hog, &stop));
+            let stopped = StopOnDrop(&stop);
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(async {
+                    for id in &ids {
+                        clients.delete(id).await.unwrap();
+                    }
+                    eventually("the data is gone", async || {
+                        let left = |area: &str| std::fs::read_dir(node.pool().join(area)).unwrap().count();
+                        (left("volumes") + left(".berth/trash"), left(".berth/records")) == (1, 1)
+                    })
+                    .await;
+                });
+            });
+            drop(stopped);
+        });
+        std::fs::remove_dir_all(&hog).unwrap();
+        run(Command::new("sync").arg("-f").arg(node.pool()));
+        let back = clients.undelete(&ids[usize::from(LAST)]).await.unwrap();
+        assert_eq!(std::fs::read(back.join("data")).unwrap(), [LAST; 4096]);
+    });
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Takes every block that gets free, until told to stop.
+fn keep_full(directory: &Path, stop: &AtomicBool) {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let Ok(mut file) = File::create(directory.join(number.to_string())) else {
+            continue;
+        };
+        while file.write_all(&[0x5a; 4096]).is_ok() {}
+        let _ = file.sync_data();
+    }
 }

@@ -50,7 +50,7 @@ impl Controller for Driver {
         let driver = self.clone();
         let topology = request.accessibility_requirements.unwrap_or_default();
         let volume = self
-            .run_in_pool(move |pool| {
+            .change_pool(move |pool| {
                 request::require_filesystem(&request.volume_capabilities, pool.filesystem())?;
                 driver.require_here(pool, &topology)?;
                 let record = pool.create(spec, range)?;
@@ -66,7 +66,7 @@ impl Controller for Driver {
     ) -> Result<Response<csi::DeleteVolumeResponse>, Status> {
         let request = request.into_inner();
         request::required("volume_id", &request.volume_id)?;
-        self.run_in_pool(move |pool| pool.delete(&request.volume_id)).await?;
+        self.change_pool(move |pool| pool.delete(&request.volume_id)).await?;
         Ok(Response::new(csi::DeleteVolumeResponse {}))
     }
 

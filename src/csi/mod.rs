@@ -14,6 +14,7 @@ mod token;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::engine::{self, Engine, Pool};
@@ -26,6 +27,8 @@ pub const DRIVER_NAME: &str = "csi.berth.dev";
 pub const TOPOLOGY_POOL: &str = "topology.berth.dev/pool";
 /// The topology key of the node.
 pub const TOPOLOGY_NODE: &str = "topology.berth.dev/node";
+/// How many calls may wait for the disk at the same time; there are more threads than that.
+const CHANGES: usize = 96;
 /// The longest value of a Kubernetes label.
 const LONGEST_LABEL: usize = 63;
 
@@ -35,6 +38,7 @@ pub struct Driver {
     engine: Arc<Engine>,
     node_name: Arc<str>,
     kubelet_dir: Arc<KubeletDir>,
+    changes: Arc<Semaphore>,
 }
 
 impl Driver {
@@ -44,6 +48,7 @@ impl Driver {
             engine,
             node_name: node_name.into(),
             kubelet_dir: Arc::new(kubelet_dir),
+            changes: Arc::new(Semaphore::new(CHANGES)),
         }
     }
 
@@ -68,6 +73,21 @@ impl Driver {
         work: impl FnOnce(&Pool) -> Result<T, engine::Error> + Send + 'static,
     ) -> Result<T, Status> {
         self.run(|engine| work(&*engine.pool()?)).await
+    }
+
+    /// Like [`Driver::run_in_pool`], for work that makes something durable. However many of these
+    /// calls a disk that hangs keeps waiting, there are threads left for those that need no disk.
+    async fn change_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Pool) -> Result<T, engine::Error> + Send + 'static,
+    ) -> Result<T, Status> {
+        // Never closed, so never refused.
+        let turn = self.changes.clone().acquire_owned().await;
+        self.run_in_pool(move |pool| {
+            let _turn = turn;
+            work(pool)
+        })
+        .await
     }
 
     /// Where volumes of this pool can be used: wherever the pool is.

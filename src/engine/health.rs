@@ -153,6 +153,15 @@ impl Pool {
         if let Err(error) = self.store.verify() {
             return vec![Problem::from(&error).condition()];
         }
+        // What is asked below could wait for the disk too.
+        if let Some(message) = self.hang() {
+            return vec![Condition {
+                severity: Severity::Degraded,
+                reason: "PoolHangs",
+                message,
+                advice: "Look at the kernel's log and check the disk; the calls go on by themselves when it answers.",
+            }];
+        }
         let path = self.store.path().display();
         let space = match self.space() {
             Ok(space) => space,
@@ -195,6 +204,9 @@ impl Pool {
     }
 
     fn data_health(&self, record: &Record) -> Option<Condition> {
+        if self.hang().is_some() {
+            return None;
+        }
         let error = match self.data(record) {
             Ok(_) => return None,
             Err(Error::Backend(error)) => error,

@@ -1,14 +1,15 @@
-//! One operation at a time per volume: a second one is told so at once.
+//! One operation at a time per volume, and per path of the kubelet: a second one is told so at once.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::error::{Error, Kind};
 use crate::volume::shorten;
 
-/// The keys that are being worked on.
+/// The keys that are being worked on, and since when.
 #[derive(Debug, Clone, Default)]
-pub struct KeyLocks(Arc<Mutex<HashSet<Box<str>>>>);
+pub struct KeyLocks(Arc<Mutex<HashMap<Box<str>, Instant>>>);
 
 /// Holds a key until it is dropped. It belongs to the thread that does the work, so a caller that
 /// goes away does not free the key before the work ends.
@@ -21,20 +22,26 @@ pub struct KeyGuard {
 impl KeyLocks {
     /// Takes `key`, or fails with [`Kind::Busy`] if somebody has it.
     pub fn lock(&self, key: &str) -> Result<KeyGuard, Error> {
-        if !self.held().insert(key.into()) {
-            let message = format!(
-                "volume {} is being worked on by an earlier call; try again",
-                shorten(key)
-            );
+        let mut held = self.held();
+        if held.contains_key(key) {
+            let message = format!("{} is being worked on by an earlier call; try again", shorten(key));
             return Err(Error::new(Kind::Busy, message));
         }
+        held.insert(key.into(), Instant::now());
         Ok(KeyGuard {
             locks: self.clone(),
             key: key.into(),
         })
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, HashSet<Box<str>>> {
+    /// The key that has been held longest, and for how long.
+    pub fn oldest(&self) -> Option<(String, Duration)> {
+        let held = self.held();
+        let (key, since) = held.iter().min_by_key(|(_, since)| **since)?;
+        Some((key.to_string(), since.elapsed()))
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Box<str>, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -55,7 +62,9 @@ mod tests {
         let held = locks.lock("a").expect("free");
         assert_eq!(locks.lock("a").expect_err("held").kind(), Kind::Busy);
         assert!(locks.lock("b").is_ok());
+        assert_eq!(locks.oldest().expect("held").0, "a");
         drop(held);
+        assert!(locks.oldest().is_none());
         assert!(locks.lock("a").is_ok());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use tracing::{info, warn};
@@ -23,6 +23,8 @@ use crate::volume::{Capacity, Record, VolumeId, VolumeName};
 /// How many IDs of a name are held against a new volume when their records are quarantined. A
 /// volume gets the n-th only while n deleted ones of its name are in the trash.
 const LIKELY_IDS: u32 = 32;
+/// A call that takes longer than this waits for a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pool that this process owns.
 pub struct Pool {
@@ -126,7 +128,9 @@ impl Pool {
             && area != Area::Staging
         {
             let home = homes.get(&id);
-            if home == Some(&area) || self.quarantined.contains_key(&id) {
+            // Deleted, and not moved for want of space.
+            let waits = home == Some(&Area::Trash) && area == Area::Volumes;
+            if home == Some(&area) || waits || self.quarantined.contains_key(&id) {
                 return Ok(true);
             }
             // A call that failed may have made its record durable all the same.
@@ -140,11 +144,17 @@ impl Pool {
 
     /// Brings what is on disk into line with a record that is durable: the data of a deleted
     /// volume into the trash, the claim's link to where it points.
+    ///
+    /// Where a full disk has no room for one more name in the trash, the data stays: it is purged
+    /// from there as well.
     pub(super) fn settle(&self, record: &Record) -> Result<(), store::Error> {
         if record.deletion.is_some() {
             match self.store.relocate(&record.id, Area::Volumes, Area::Trash) {
                 Ok(()) => {}
                 Err(error) if error.errno() == Some(Errno::ENOENT as i32) => {}
+                Err(error) if error.is_full_disk() => {
+                    warn!(volume = %record.id, %error, "deleted, but still in its place");
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -181,9 +191,24 @@ impl Pool {
         self.store.path()
     }
 
-    /// Checks that the pool's path still leads to this pool.
+    /// Checks that the pool can be worked with: its path still leads to it, and its disk answers.
     pub fn verify(&self) -> Result<(), Error> {
-        Ok(self.store.verify()?)
+        self.store.verify()?;
+        match self.hang() {
+            None => Ok(()),
+            Some(message) => Err(Error::new(Kind::Precondition, message)),
+        }
+    }
+
+    /// What waits for the disk when it seems to hang.
+    pub(super) fn hang(&self) -> Option<String> {
+        let (id, time) = self.keys.oldest().filter(|(_, time)| *time >= PATIENCE)?;
+        let path = self.store.path().display();
+        let id = crate::volume::shorten(&id);
+        Some(format!(
+            "{path} does not answer: a call about {id} has been waiting for {} s",
+            time.as_secs()
+        ))
     }
 
     /// Where the data of a volume is while it is not deleted, for a person.
@@ -243,7 +268,14 @@ impl Pool {
 
     /// The data of a volume.
     pub(super) fn data(&self, record: &Record) -> Result<Data, Error> {
-        Ok(self.backend.open(self.store.area(home(record)), &record.id)?)
+        let open = |area| self.backend.open(self.store.area(area), &record.id);
+        match open(home(record)) {
+            // It may not have found a way into the trash.
+            Err(error) if record.deletion.is_some() && error.errno() == Some(Errno::ENOENT as i32) => {
+                Ok(open(Area::Volumes)?)
+            }
+            other => Ok(other?),
+        }
     }
 
     /// The space of the pool's file system.

@@ -151,7 +151,11 @@ impl Pool {
         }
         let used = self.backend.usage(self.data(&tombstone)?.directory.as_fd())?.bytes;
         let reservation = self.reserve(tombstone.capacity, used)?;
-        self.store.relocate(&tombstone.id, Area::Trash, Area::Volumes)?;
+        match self.store.relocate(&tombstone.id, Area::Trash, Area::Volumes) {
+            // It never found a way into the trash.
+            Err(error) if error.errno() == Some(Errno::ENOENT as i32) => {}
+            other => other?,
+        }
         let record = Arc::new(Record {
             deletion: None,
             ..Record::clone(&tombstone)

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::Engine;
 use super::error::{Error, Kind};
+use super::keys::KeyGuard;
 use super::pool::Pool;
 use crate::backend::{Data, Space};
 use crate::mount::{Occupant, Sighting, TargetPath};
@@ -22,7 +23,7 @@ const MOST_STACKED: usize = 16;
 impl Pool {
     /// Mounts the volume at the kubelet's staging path.
     pub fn stage(&self, id: &str, staging: &TargetPath, capability: &Capability) -> Result<(), Error> {
-        let _key = self.keys.lock(id)?;
+        let _keys = self.lock_with(id, staging)?;
         let record = self.find(id)?;
         self.store.verify()?;
         let data = self.data(&record)?;
@@ -40,7 +41,7 @@ impl Pool {
         capability: &Capability,
         read_only: bool,
     ) -> Result<(), Error> {
-        let _key = self.keys.lock(id)?;
+        let _keys = self.lock_with(id, target)?;
         let record = self.find(id)?;
         self.store.verify()?;
         let data = self.data(&record)?;
@@ -54,6 +55,12 @@ impl Pool {
             self.refuse_second_target(&record, &data, staging, target)?;
         }
         self.mount_once(&record, &data, target, &options)
+    }
+
+    /// Takes the volume and the path at which it is mounted: two volumes must not find the same path
+    /// free, and none may lose the directory that was just made for it.
+    fn lock_with(&self, id: &str, target: &TargetPath) -> Result<[KeyGuard; 2], Error> {
+        Ok([self.keys.lock(id)?, self.keys.lock(&target.path().to_string_lossy())?])
     }
 
     fn require_staged(&self, record: &Record, data: &Data, staging: &TargetPath) -> Result<(), Error> {
@@ -155,14 +162,14 @@ impl Engine {
     /// Takes the volume off a staging path. The directory stays: it is the kubelet's.
     pub fn unstage(&self, id: &str, staging: &TargetPath) -> Result<(), Error> {
         let pool = self.pool().ok();
-        let _key = pool.as_ref().map(|pool| pool.keys.lock(id)).transpose()?;
+        let _keys = pool.as_ref().map(|pool| pool.lock_with(id, staging)).transpose()?;
         self.unmount_all(pool.as_deref(), id, staging).map(drop)
     }
 
     /// Takes the volume off a pod's target path and removes the target.
     pub fn unpublish(&self, id: &str, target: &TargetPath) -> Result<(), Error> {
         let pool = self.pool().ok();
-        let _key = pool.as_ref().map(|pool| pool.keys.lock(id)).transpose()?;
+        let _keys = pool.as_ref().map(|pool| pool.lock_with(id, target)).transpose()?;
         match self.unmount_all(pool.as_deref(), id, target)? {
             Occupant::Nothing => Ok(()),
             Occupant::Foreign(what) => Err(foreign(target, what)),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::background::Stop;
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::pool::{Pool, now};
 use crate::backend::Purge;
 use crate::store::layout::Area;
@@ -15,6 +15,8 @@ use crate::volume::{Deletion, Record, VolumeId};
 
 /// How long a volume that could not be purged waits for the next try.
 const RETRY: Duration = Duration::from_secs(60);
+/// How long it waits when a call was at work on it.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// The longest nap while nothing is due; a bell ends it early.
 const NAP: Duration = Duration::from_secs(30);
 /// Unlinks between two pauses. Each pause lasts as long as the work before it, so that a large
@@ -24,26 +26,29 @@ const STEPS: u32 = 64;
 impl Pool {
     /// Purges what is due until told to stop. Runs on a thread of its own.
     pub(super) fn reap(&self, stop: &Stop) {
-        let mut failed: HashMap<VolumeId, Instant> = HashMap::new();
-        while let Some(id) = self.next_due(stop, &failed) {
+        let mut not_before: HashMap<VolumeId, Instant> = HashMap::new();
+        while let Some(id) = self.next_due(stop, &not_before) {
             match self.purge(&id, stop) {
                 Ok(()) => {
-                    failed.remove(&id);
+                    not_before.remove(&id);
+                }
+                Err(error) if error.kind() == Kind::Busy => {
+                    not_before.insert(id, Instant::now() + BUSY_RETRY);
                 }
                 Err(error) => {
                     warn!(volume = %id, %error, "not purged from the trash, will try again");
-                    failed.insert(id, Instant::now());
+                    not_before.insert(id, Instant::now() + RETRY);
                 }
             }
         }
     }
 
     /// Waits for a volume whose time in the trash is over; `None` when told to stop.
-    fn next_due(&self, stop: &Stop, failed: &HashMap<VolumeId, Instant>) -> Option<VolumeId> {
+    fn next_due(&self, stop: &Stop, not_before: &HashMap<VolumeId, Instant>) -> Option<VolumeId> {
         let mut registry = self.registry();
         while !stop.is_set() {
             let time = now();
-            let waits = |id: &VolumeId| failed.get(id).is_some_and(|at| at.elapsed() < RETRY);
+            let waits = |id: &VolumeId| not_before.get(id).is_some_and(|at| Instant::now() < *at);
             let due = registry
                 .purges()
                 .take_while(|(at, _)| *at <= time)
@@ -52,7 +57,14 @@ impl Pool {
                 return Some(id.clone());
             }
             let soonest = registry.purges().map(|(at, _)| *at).find(|at| *at > time);
-            let nap = soonest.map_or(NAP, |at| Duration::from_secs(at - time).min(NAP));
+            let again = not_before
+                .values()
+                .map(|at| at.saturating_duration_since(Instant::now()))
+                .min();
+            let nap = soonest
+                .map_or(NAP, |at| Duration::from_secs(at - time))
+                .min(again.map_or(NAP, |again| again.max(BUSY_RETRY)))
+                .min(NAP);
             registry = self
                 .trash_bell
                 .wait_timeout(registry, nap)
@@ -71,12 +83,12 @@ impl Pool {
         };
         self.settle(&tombstone)?;
         let mut pace = Pace::new(stop);
-        match self
-            .backend
-            .purge(self.store.area(Area::Trash), id, &mut || pace.step())?
-        {
-            Purge::Stopped => return Ok(()),
-            Purge::Done => {}
+        // A full disk may have kept it from the trash.
+        for area in [Area::Volumes, Area::Trash] {
+            match self.backend.purge(self.store.area(area), id, &mut || pace.step())? {
+                Purge::Stopped => return Ok(()),
+                Purge::Done => {}
+            }
         }
         self.store.forget(&tombstone)?;
         self.registry().remove(id);

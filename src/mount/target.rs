@@ -54,7 +54,7 @@ impl KubeletDir {
             return Err(refuse("names no directory".to_owned()));
         };
         Ok(TargetPath {
-            absolute: PathBuf::from(path),
+            absolute: self.0.join(relative),
             relative: relative.to_owned(),
             parent: parent.to_owned(),
             name: PathBuf::from(name),
@@ -124,7 +124,8 @@ mod tests {
         let kubelet = KubeletDir::new(Path::new("/var/lib/kubelet")).expect("plain");
         let target = kubelet.target("/var/lib/kubelet/pods/1/mount").expect("beneath");
         assert_eq!(target.name(), Path::new("mount"));
-        assert!(kubelet.target("/var/lib/kubelet/mount/").is_ok());
+        let trailing = kubelet.target("/var/lib/kubelet/mount/").expect("beneath");
+        assert_eq!(trailing.path().as_os_str(), "/var/lib/kubelet/mount");
         for bad in [
             "",
             "pods/1",

@@ -1,12 +1,11 @@
 //! A unix socket of the agent's own: claimed, kept and given up.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,7 +25,8 @@ const BACKLOG: usize = 64;
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
-    _lock: Flock<fs::File>,
+    /// Locked with flock(2); closing it lets go.
+    _lock: File,
 }
 
 impl Socket {
@@ -47,7 +47,10 @@ impl Socket {
             .open(&lock_path)
             .map_err(|error| Error::io("open", &lock_path, error))?;
         let owned = || Error::Owned { path: path.to_owned() };
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|_| owned())?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => owned(),
+            TryLockError::Error(error) => Error::io("lock", &lock_path, error),
+        })?;
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(Error::NotASocket { path: path.to_owned() });

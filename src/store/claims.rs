@@ -46,9 +46,10 @@ impl Store {
         if readlinkat(&directory, &*claim.name).is_ok_and(|found| found == *target(id)) {
             unlinkat(&directory, &*claim.name, UnlinkatFlags::NoRemoveDir)
                 .map_err(|errno| Error::io("unlink", path(), errno))?;
-            // It stays as long as other claims of the namespace have links in it.
-            let _ = unlinkat(self.area(Area::ByClaim), &*claim.namespace, UnlinkatFlags::RemoveDir);
         }
+        // It stays as long as other claims of the namespace have links in it. An interrupted call may
+        // have left it without any.
+        let _ = unlinkat(self.area(Area::ByClaim), &*claim.namespace, UnlinkatFlags::RemoveDir);
         Ok(())
     }
 

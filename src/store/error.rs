@@ -110,4 +110,9 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Whether the disk had no room for it.
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self.errno(), Some(nix::libc::ENOSPC | nix::libc::EDQUOT))
+    }
 }

@@ -3,6 +3,7 @@
 //! The format is described in `docs/on-disk-format.md`. A record is never edited in place; what
 //! cannot be read is set aside and left untouched.
 
+mod ballast;
 mod claims;
 mod durable;
 mod envelope;
@@ -16,13 +17,13 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, Flock, FlockArg, OFlag, RenameFlags, renameat, renameat2};
+use nix::fcntl::{OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
@@ -35,6 +36,7 @@ pub use pool_file::PoolInfo;
 use crate::sys::stat::{Identity, stat, stat_path};
 use crate::sys::{beneath, filesystem, inode_flags};
 use crate::volume::{Deletion, Record, VolumeId};
+use ballast::Ballast;
 use durable::{Order, Place};
 use envelope::Problem;
 use layout::Area;
@@ -44,13 +46,14 @@ use layout::Area;
 pub struct Store {
     path: PathBuf,
     root: OwnedFd,
-    identity: Identity,
+    /// The root and the mount that it is on.
+    origin: (Identity, u64),
     areas: [OwnedFd; Area::ALL.len()],
     info: PoolInfo,
     /// Held while links of claims change: a namespace's directory goes with its last link.
     claim_links: Mutex<()>,
-    ballast_spent: AtomicBool,
-    _lock: Flock<OwnedFd>,
+    ballast: Ballast,
+    _lock: File,
 }
 
 impl Store {
@@ -84,15 +87,15 @@ impl Store {
             open(volumes)?,
             open(by_claim)?,
         ];
-        let identity = stat(&root).map_err(|error| Error::io("examine", path, error))?.identity;
+        let status = stat(&root).map_err(|error| Error::io("examine", path, error))?;
         let store = Self {
             path: path.to_owned(),
             root,
-            identity,
+            origin: (status.identity, status.mount_id),
             areas,
             info,
             claim_links: Mutex::new(()),
-            ballast_spent: AtomicBool::new(true),
+            ballast: Ballast::default(),
             _lock: lock,
         };
         store.restore_ballast();
@@ -133,7 +136,8 @@ impl Store {
     }
 
     /// Checks that the pool's path still leads to this pool: a disk may have been unmounted or
-    /// another one mounted over it.
+    /// another one mounted over it. The same disk on another mount counts as another one: from a
+    /// mount that was taken away nothing can be mounted any more.
     pub fn verify(&self) -> Result<(), Error> {
         let replaced = || Error::Replaced {
             path: self.path.clone(),
@@ -142,10 +146,9 @@ impl Store {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Err(replaced()),
             other => other.map_err(|error| Error::io("examine", &self.path, error))?,
         };
-        if now.identity == self.identity {
-            Ok(())
-        } else {
-            Err(replaced())
+        match (now.identity, now.mount_id) == self.origin {
+            true => Ok(()),
+            false => Err(replaced()),
         }
     }
 
@@ -208,15 +211,7 @@ impl Store {
             })
         };
         self.sync_all(synced)
-            .and_then(|()| match attempt() {
-                Err(Errno::ENOSPC | Errno::EDQUOT) => {
-                    // An absent ballast means that it was spent before: the retry then tells why.
-                    let _ = unlinkat(self.root(), layout::BALLAST, UnlinkatFlags::NoRemoveDir);
-                    self.ballast_spent.store(true, Ordering::Relaxed);
-                    attempt()
-                }
-                other => other,
-            })
+            .and_then(|()| self.ballast.give_way(self.root(), attempt))
             .map_err(|errno| Error::io("rename the record", self.path_of(Area::Records, &from), errno))
     }
 
@@ -229,33 +224,23 @@ impl Store {
         }
     }
 
-    /// Sets the ballast aside again if it was spent; without space for it the next start or purge
-    /// tries again.
+    /// Sets the ballast aside again if it was spent.
     pub fn restore_ballast(&self) {
-        if !self.ballast_spent.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        // Without O_NONBLOCK a planted fifo would block the open for ever.
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let mode = Mode::from_bits_truncate(0o600);
-        let restored = nix::fcntl::openat(self.root(), layout::BALLAST, flags, mode)
-            .and_then(|file| nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, layout::BALLAST_BYTES));
-        if restored.is_err() {
-            self.ballast_spent.store(true, Ordering::Relaxed);
-        }
+        self.ballast.restore(self.root());
     }
 
-    /// Removes the record of a volume that is gone. It is not made durable: a record that comes
-    /// back after a power cut is a tombstone, and purging it again does nothing.
+    /// Removes the record of a volume whose data is gone. It is not made durable: a record that comes
+    /// back after a power cut is a tombstone, and purging it again does nothing. Data that comes back
+    /// without its record would stay for ever, so where the file system does not keep the order of
+    /// changes, that the data is gone is made durable first.
     pub fn forget(&self, record: &Record) -> Result<(), Error> {
         let name = name::format(&record.id, record.deletion);
+        let fail = |errno| Error::io("remove the record", self.path_of(Area::Records, &name), errno);
+        self.sync_all(&[self.area(Area::Volumes), self.area(Area::Trash)])
+            .map_err(fail)?;
         match unlinkat(self.area(Area::Records), name.as_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(Error::io(
-                "remove the record",
-                self.path_of(Area::Records, &name),
-                errno,
-            )),
+            Err(errno) => Err(fail(errno)),
         }
     }
 
@@ -268,7 +253,9 @@ impl Store {
         let name = id.as_str();
         let rename = || {
             let (from, to) = (self.area(from), self.area(to));
-            renameat2(from, name, to, name, RenameFlags::RENAME_NOREPLACE)
+            self.ballast.give_way(self.root(), || {
+                renameat2(from, name, to, name, RenameFlags::RENAME_NOREPLACE)
+            })
         };
         let moved = match rename() {
             Err(Errno::EPERM) => {
@@ -327,14 +314,17 @@ fn read_pool_file(path: &Path, root: BorrowedFd<'_>) -> Result<PoolInfo, Error> 
     })
 }
 
-fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<Flock<OwnedFd>, Error> {
-    let file = path.join(layout::LOCK);
+/// Locks the pool with flock(2); closing the file lets go of it.
+fn lock(path: &Path, root: BorrowedFd<'_>) -> Result<File, Error> {
+    let place = path.join(layout::LOCK);
     // A descriptor for writing would keep the disk from being remounted read-only.
     let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let fd = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
-        .map_err(|errno| Error::io("open", &file, errno))?;
-    Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => Error::Locked { path: path.to_owned() },
-        errno => Error::io("lock", &file, errno),
-    })
+    let file = nix::fcntl::openat(root, layout::LOCK, flags, Mode::from_bits_truncate(0o600))
+        .map(File::from)
+        .map_err(|errno| Error::io("open", &place, errno))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &place, error)),
+    }
 }

@@ -1,28 +1,32 @@
-//! The floor: the system calls that a durable create cannot do without, and nothing else.
+//! The floor: the system calls that a durable create, or a whole lifecycle, cannot do without, and nothing else.
 
 use std::{
     fs::{self, File},
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-    vec,
+    time::Instant,
 };
 
 use anyhow::Context;
 use nix::{
     fcntl::{OFlag, openat, renameat},
-    sys::stat::{Mode, mkdirat},
-    unistd::fsync,
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::{
+        stat::{Mode, mkdirat},
+        statvfs::statvfs,
+    },
+    unistd::{UnlinkatFlags, fsync, mkdir, unlinkat},
 };
 
-use crate::{client::volume_name, figures::Sample};
+use crate::{client::volume_name, figures::Sample, lifecycle::Berth};
 
 /// About what a volume's record takes.
 const RECORD: [u8; 400] = [b'.'; 400];
 
 /// Two directories side by side, as in a pool: one of volumes, one of their records.
 pub struct BarePool {
+    path: PathBuf,
     volumes: File,
     records: File,
 }
@@ -37,37 +41,47 @@ impl BarePool {
                 .with_context(|| format!("make {}", directory.display()))
         };
         Ok(Self {
+            path: path.to_owned(),
             volumes: open("volumes")?,
             records: open("records")?,
         })
     }
 
     /// Creates `operations` volumes, by as many threads as are to be in flight.
-    pub fn measure(&self, in_flight: usize, operations: usize) -> anyhow::Result<Sample> {
+    pub fn creates(&self, in_flight: usize, operations: usize) -> anyhow::Result<Sample> {
         let names: Vec<String> = (0..operations).map(|_| volume_name()).collect();
-        let queue = Mutex::new(names.into_iter());
-        let started = Instant::now();
-        let latencies = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..in_flight).map(|_| scope.spawn(|| self.work(&queue))).collect();
-            let mut latencies = Vec::with_capacity(operations);
-            for thread in threads {
-                let outcome = thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
-                latencies.extend(outcome?);
-            }
-            anyhow::Ok(latencies)
-        })?;
-        Ok(Sample::new(latencies, started.elapsed()))
+        in_threads(in_flight, names, |name| {
+            self.create(&name).with_context(|| format!("create {name}"))
+        })
     }
 
-    fn work(&self, queue: &Mutex<vec::IntoIter<String>>) -> anyhow::Result<Vec<Duration>> {
-        let mut latencies = Vec::new();
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        while let Some(name) = next() {
-            let started = Instant::now();
-            self.create(&name).with_context(|| format!("create {name}"))?;
-            latencies.push(started.elapsed());
-        }
-        Ok(latencies)
+    /// Creates, mounts twice, looks at, unmounts and deletes a volume for each of `berths`.
+    pub fn lifecycles(&self, in_flight: usize, berths: Vec<Berth>) -> anyhow::Result<Sample> {
+        in_threads(in_flight, berths, |berth| {
+            self.live(&berth).with_context(|| format!("live {}", berth.name))
+        })
+    }
+
+    fn live(&self, berth: &Berth) -> anyhow::Result<()> {
+        let Berth {
+            name, staging, target, ..
+        } = berth;
+        self.create(name)?;
+        let source = self.path.join("volumes").join(name);
+        let bind = |target: &Path| mount(Some(&source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+        bind(staging)?;
+        mkdir(target, Mode::S_IRWXU)?;
+        bind(target)?;
+        statvfs(target)?;
+        umount2(target, MntFlags::UMOUNT_NOFOLLOW)?;
+        fs::remove_dir(target)?;
+        umount2(staging, MntFlags::UMOUNT_NOFOLLOW)?;
+        let (record, gone) = (format!("{name}.json"), format!("{name}.gone"));
+        renameat(&self.records, record.as_str(), &self.records, gone.as_str())?;
+        fsync(&self.records)?;
+        unlinkat(&self.volumes, name.as_str(), UnlinkatFlags::RemoveDir)?;
+        unlinkat(&self.records, gone.as_str(), UnlinkatFlags::NoRemoveDir)?;
+        Ok(())
     }
 
     fn create(&self, name: &str) -> anyhow::Result<()> {
@@ -87,4 +101,35 @@ impl BarePool {
         fsync(&self.records)?;
         Ok(())
     }
+}
+
+/// Does `work` on each item, by so many threads.
+fn in_threads<I: Send>(
+    threads: usize,
+    items: Vec<I>,
+    work: impl Fn(I) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<Sample> {
+    let operations = items.len();
+    let queue = Mutex::new(items.into_iter());
+    let one_thread = || {
+        let mut latencies = Vec::new();
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some(item) = next() {
+            let started = Instant::now();
+            work(item)?;
+            latencies.push(started.elapsed());
+        }
+        anyhow::Ok(latencies)
+    };
+    let started = Instant::now();
+    let latencies = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one_thread)).collect();
+        let mut latencies = Vec::with_capacity(operations);
+        for thread in threads {
+            let outcome = thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+            latencies.extend(outcome?);
+        }
+        anyhow::Ok(latencies)
+    })?;
+    Ok(Sample::new(latencies, started.elapsed()))
 }

@@ -4,10 +4,11 @@ use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context, ensure};
 use berth::proto::csi::{
-    CapacityRange, CreateVolumeRequest, DeleteVolumeRequest, ListVolumesRequest, NodeGetVolumeStatsRequest,
-    NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest, NodeUnstageVolumeRequest, Volume,
-    VolumeCapability,
+    CapacityRange, CreateVolumeRequest, DeleteVolumeRequest, GetPluginInfoRequest, ListVolumesRequest,
+    NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest,
+    NodeUnstageVolumeRequest, Volume, VolumeCapability,
     controller_client::ControllerClient,
+    identity_client::IdentityClient,
     node_client::NodeClient,
     volume_capability::{AccessMode, AccessType, MountVolume, access_mode::Mode},
 };
@@ -27,6 +28,7 @@ pub fn volume_name() -> String {
 /// One connection's clients.
 #[derive(Clone)]
 pub struct Client {
+    identity: IdentityClient<Channel>,
     controller: ControllerClient<Channel>,
     node: NodeClient<Channel>,
 }
@@ -34,9 +36,17 @@ pub struct Client {
 impl Client {
     pub fn new(channel: Channel) -> Self {
         Self {
+            identity: IdentityClient::new(channel.clone()),
             controller: ControllerClient::new(channel.clone()),
             node: NodeClient::new(channel),
         }
+    }
+
+    /// Makes the call that asks nothing of the agent but to answer.
+    pub async fn ping(&mut self) -> anyhow::Result<()> {
+        let request = GetPluginInfoRequest {};
+        self.identity.get_plugin_info(request).await.context("GetPluginInfo")?;
+        Ok(())
     }
 
     /// Creates a volume whose ID is its name.

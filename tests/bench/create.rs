@@ -81,7 +81,7 @@ struct Pair {
 
 async fn bare(pool: &Arc<BarePool>, in_flight: usize, operations: usize) -> anyhow::Result<Sample> {
     let pool = Arc::clone(pool);
-    let work = tokio::task::spawn_blocking(move || pool.measure(in_flight, operations));
+    let work = tokio::task::spawn_blocking(move || pool.creates(in_flight, operations));
     work.await.context("the bare create")?
 }
 

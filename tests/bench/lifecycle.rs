@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,8 +14,9 @@ use uuid::Uuid;
 use crate::{
     Effort,
     agent::{Agent, Site},
+    bare::BarePool,
     client::{Client, volume_name},
-    figures::{Report, Sample, Target, median, millis},
+    figures::{Report, Sample, Target, median, millis, range},
     load::drive,
     scratch::Scratch,
 };
@@ -32,20 +34,34 @@ const ONE_BY_ONE: Target = Target::AtLeast(600.0, "/s");
 const EIGHT_IN_FLIGHT: Target = Target::AtLeast(1500.0, "/s");
 const WARM_UP: usize = 50;
 
-/// Measures lifecycles one by one and with 8 in flight, in turns.
+/// Measures lifecycles one by one and with 8 in flight, each beside the bare system calls, in turns.
 pub async fn measure(scratch: &Scratch, site: &Site, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let agent = Agent::start(site).await?;
     let channel = agent.channel();
+    let pool = Arc::new(BarePool::new(&scratch.root().join("lifecycle/bare"))?);
     round(site, channel, 1, WARM_UP).await?;
+    bare(&pool, site, 1, WARM_UP).await?;
+    let (mut bare_one, mut bare_eight) = (Vec::new(), Vec::new());
     let (mut one_by_one, mut eight) = (Vec::new(), Vec::new());
+    let (mut empty_one, mut empty_eight) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
         scratch.settle()?;
+        bare_one.push(bare(&pool, site, 1, effort.operations(1)).await?);
+        scratch.settle()?;
         one_by_one.push(round(site, channel, 1, effort.operations(1)).await?);
+        empty_one.push(empty_calls(channel, 1, effort.operations(1)).await?);
+        empty_eight.push(empty_calls(channel, 8, effort.operations(8)).await?);
+        scratch.settle()?;
+        bare_eight.push(bare(&pool, site, 8, effort.operations(8)).await?);
         scratch.settle()?;
         eight.push(round(site, channel, 8, effort.operations(8)).await?);
     }
-    report_rounds(report, "one by one", &one_by_one, ONE_BY_ONE);
-    report_rounds(report, "8 in flight", &eight, EIGHT_IN_FLIGHT);
+    report_rounds(report, "one by one", &bare_one, &one_by_one, ONE_BY_ONE);
+    report_rounds(report, "8 in flight", &bare_eight, &eight, EIGHT_IN_FLIGHT);
+    report.note(
+        "  an empty call, one by one / 8 in flight",
+        format!("{} / {}", millis(median(empty_one)), millis(median(empty_eight))),
+    );
     for (index, call) in CALLS.iter().enumerate() {
         let p50 = |rounds: &[Round]| {
             median(
@@ -64,6 +80,17 @@ pub async fn measure(scratch: &Scratch, site: &Site, effort: Effort, report: &mu
     Ok(())
 }
 
+/// Returns the p50 of calls that ask for nothing: what gRPC and the scheduler cost by themselves.
+async fn empty_calls(channel: &Channel, in_flight: usize, calls: usize) -> anyhow::Result<f64> {
+    let (latencies, elapsed) = drive(channel, in_flight, vec![(); calls], |mut client, ()| async move {
+        let started = Instant::now();
+        client.ping().await?;
+        Ok(started.elapsed())
+    })
+    .await?;
+    Ok(Sample::new(latencies, elapsed).p50)
+}
+
 /// What one round of lifecycles took, as a whole and call by call.
 struct Round {
     whole: Sample,
@@ -71,13 +98,9 @@ struct Round {
 }
 
 async fn round(site: &Site, channel: &Channel, in_flight: usize, lifecycles: usize) -> anyhow::Result<Round> {
-    let berths: Vec<Berth> = (0..lifecycles)
-        .map(|_| Berth::prepare(site))
-        .collect::<Result<_, _>>()?;
+    let berths = prepare(site, lifecycles)?;
     let (latencies, elapsed) = drive(channel, in_flight, berths.clone(), live).await?;
-    for berth in &berths {
-        berth.clear()?;
-    }
+    clear(&berths)?;
     let whole = latencies.iter().map(|calls| calls.iter().sum()).collect();
     let calls = (0..CALLS.len()).map(|index| {
         let call = latencies.iter().filter_map(|calls| calls.get(index).copied());
@@ -89,14 +112,38 @@ async fn round(site: &Site, channel: &Channel, in_flight: usize, lifecycles: usi
     })
 }
 
-fn report_rounds(report: &mut Report, how: &str, rounds: &[Round], target: Target) {
+/// Lives so many lifetimes by bare system calls, with no agent and no gRPC in between.
+async fn bare(pool: &Arc<BarePool>, site: &Site, in_flight: usize, lifecycles: usize) -> anyhow::Result<Sample> {
+    let pool = Arc::clone(pool);
+    let berths = prepare(site, lifecycles)?;
+    let work = {
+        let berths = berths.clone();
+        tokio::task::spawn_blocking(move || pool.lifecycles(in_flight, berths))
+    };
+    let sample = work.await.context("the bare lifecycles")??;
+    clear(&berths)?;
+    Ok(sample)
+}
+
+fn report_rounds(report: &mut Report, how: &str, bare: &[Sample], rounds: &[Round], target: Target) {
     let rounds: Vec<Sample> = rounds.iter().map(|round| round.whole).collect();
     let sample = Sample::median(&rounds);
+    report.note(format!("bare lifecycles, {how}"), Sample::median(bare).to_string());
     report.judge(
         format!("lifecycles, {how}"),
         sample.to_string(),
         sample.per_second,
         target,
+    );
+    let ratios: Vec<f64> = bare
+        .iter()
+        .zip(&rounds)
+        .map(|(bare, whole)| whole.p50 / bare.p50)
+        .collect();
+    let (least, most) = range(&ratios);
+    report.note(
+        format!("lifecycle p50 / bare p50, {how}"),
+        format!("{:.2} ({least:.2} to {most:.2})", median(ratios.iter().copied())),
     );
 }
 
@@ -133,12 +180,20 @@ impl Watch {
     }
 }
 
+fn prepare(site: &Site, lifecycles: usize) -> anyhow::Result<Vec<Berth>> {
+    (0..lifecycles).map(|_| Berth::prepare(site)).collect()
+}
+
+fn clear(berths: &[Berth]) -> anyhow::Result<()> {
+    berths.iter().try_for_each(Berth::clear)
+}
+
 /// A volume to be, and the kubelet's directories for it.
 #[derive(Clone)]
-struct Berth {
-    name: String,
-    staging: PathBuf,
-    target: PathBuf,
+pub struct Berth {
+    pub name: String,
+    pub staging: PathBuf,
+    pub target: PathBuf,
     pod: PathBuf,
 }
 

@@ -14,6 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tonic::transport::{Channel, Endpoint};
 
+use super::command::{held, let_go, program};
+
 /// How long an agent may take to answer, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -46,15 +48,10 @@ impl Agent {
 
     /// Starts an agent with a command like that of [`Agent::command`].
     pub async fn start_command(home: &Path, command: &mut Command) -> Self {
-        let mut agent = Self {
-            child: command.spawn().expect("the agent starts"),
-            home: home.to_owned(),
-        };
+        let mut agent = Self::spawn(home, command);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Ok(clients) = agent.try_clients().await
-                && clients.identity.clone().probe(ProbeRequest {}).await.is_ok()
-            {
+            if agent.answers().await {
                 return agent;
             }
             if let Some(status) = agent.child.try_wait().expect("wait") {
@@ -65,15 +62,43 @@ impl Agent {
         }
     }
 
+    /// An agent that waits before its first instruction until [`Agent::let_go`].
+    pub fn hold(home: &Path, pool: &Path, flags: &[&str]) -> Self {
+        Self::spawn(home, &mut Self::arguments(held(), home, pool, flags))
+    }
+
+    /// Lets an agent begin that [`Agent::hold`] made.
+    pub fn let_go(&mut self) {
+        let_go(&mut self.child);
+    }
+
+    fn spawn(home: &Path, command: &mut Command) -> Self {
+        Self {
+            child: command.spawn().expect("the agent starts"),
+            home: home.to_owned(),
+        }
+    }
+
+    /// Whether its socket answers already.
+    pub async fn answers(&self) -> bool {
+        let Ok(clients) = self.try_clients().await else {
+            return false;
+        };
+        clients.identity.clone().probe(ProbeRequest {}).await.is_ok()
+    }
+
     /// The command line of an agent; its log goes to `home/agent.log`.
     pub fn command(home: &Path, pool: &Path, flags: &[&str]) -> Command {
+        Self::arguments(Command::new(program()), home, pool, flags)
+    }
+
+    fn arguments(mut command: Command, home: &Path, pool: &Path, flags: &[&str]) -> Command {
         std::fs::create_dir_all(home.join("kubelet")).expect("kubelet directory");
         let log = File::options()
             .create(true)
             .append(true)
             .open(home.join("agent.log"))
             .expect("log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
         command
             .arg("agent")
             .arg("--pool")

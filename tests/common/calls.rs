@@ -1,5 +1,6 @@
 //! Calls, each a line in a test: requests from [`super::requests`], answers without their wrapping.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use berth::proto::admin::{DiagnoseRequest, Finding, ListVolumesRequest, UndeleteRequest, VolumeSummary};
@@ -213,6 +214,12 @@ impl Clients {
 
 fn reasons(health: csi::VolumeHealth) -> Vec<String> {
     health.health_statuses.into_iter().map(|entry| entry.reason).collect()
+}
+
+/// Whether the agent died before it answered: only a status that the connection itself caused has a
+/// source.
+pub fn is_interrupted(status: &Status) -> bool {
+    status.source().is_some()
 }
 
 /// Asserts that a call was refused with `code` and that its message holds `words`.

@@ -1,7 +1,8 @@
 //! The `berth` command as a person runs it.
 
-use std::ffi::OsStr;
-use std::process::Command;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
 
 /// What a command answered.
 #[derive(Debug)]
@@ -34,7 +35,27 @@ impl Outcome {
 
 /// Runs `berth` with `arguments` and an empty environment to its end.
 pub fn berth<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Outcome {
-    run(Command::new(env!("CARGO_BIN_EXE_berth")).args(arguments).env_clear())
+    run(Command::new(program()).args(arguments).env_clear())
+}
+
+/// The binary that is tested: `BERTH_BIN`, or the one that was built with the tests.
+pub fn program() -> OsString {
+    std::env::var_os("BERTH_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_berth").into())
+}
+
+/// The beginning of a command line of `berth` that waits before its first instruction until
+/// [`let_go`].
+pub fn held() -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"read -r _ && exec "$0" "$@""#]).arg(program());
+    command.stdin(Stdio::piped());
+    command
+}
+
+/// Lets a command begin that was [`held`].
+pub fn let_go(child: &mut Child) {
+    let mut stdin = child.stdin.take().expect("it was held");
+    stdin.write_all(b"\n").expect("it waits for a line");
 }
 
 /// Runs a command to its end.

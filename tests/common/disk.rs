@@ -1,5 +1,7 @@
 //! Real file systems on loop devices.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +24,14 @@ impl Filesystem {
         }
     }
 
+    /// Makes a new file system on a device.
+    pub fn make_on(self, device: &Path) {
+        let [program, flags @ ..] = self.mkfs() else {
+            unreachable!("every file system names its mkfs");
+        };
+        run(Command::new(program).args(flags).arg(device));
+    }
+
     /// The smallest size that its mkfs takes.
     pub fn smallest_mib(self) -> u64 {
         match self {
@@ -36,7 +46,7 @@ impl Filesystem {
 /// them the loop device.
 #[derive(Debug)]
 pub struct Disk {
-    filesystem: Filesystem,
+    pub filesystem: Filesystem,
     image: PathBuf,
 }
 
@@ -49,7 +59,7 @@ impl Disk {
     /// Like [`Disk::make`], with further flags for mkfs.
     pub fn make_with(directory: &Path, name: &str, filesystem: Filesystem, mib: u64, further: &[&str]) -> Self {
         let image = directory.join(format!("{name}.img"));
-        let file = std::fs::File::create(&image).expect("image");
+        let file = File::create(&image).expect("image");
         file.set_len(mib << 20).expect("size");
         let [program, flags @ ..] = filesystem.mkfs() else {
             unreachable!("every file system names its mkfs");
@@ -58,7 +68,12 @@ impl Disk {
         Self { filesystem, image }
     }
 
+    pub fn filesystem(&self) -> Filesystem {
+        self.filesystem
+    }
+
     /// A disk that holds what this one holds at the moment, without what was not written to it yet.
+    /// Its image is beside this one's.
     pub fn copy(&self, name: &str) -> Self {
         let image = self.image.with_file_name(format!("{name}.img"));
         run(Command::new("cp").arg("--sparse=always").args([&self.image, &image]));
@@ -66,6 +81,11 @@ impl Disk {
             filesystem: self.filesystem,
             image,
         }
+    }
+
+    /// The disk itself, to read and to write.
+    pub fn open(&self) -> File {
+        File::options().read(true).write(true).open(&self.image).expect("image")
     }
 
     /// Mounts it at `path` from a loop device of its own, as a disk that was plugged in again.
@@ -157,6 +177,13 @@ pub fn mount_options(path: &Path) -> Vec<String> {
     };
     let options = line.split(' ').nth(5).expect("mountinfo has options");
     options.split(',').map(str::to_owned).collect()
+}
+
+/// The names in a directory.
+pub fn names(directory: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+    entries.map(|entry| name(entry).into_string().expect("UTF-8")).collect()
 }
 
 /// Everything beneath `path` on its file system, with what a change would change.

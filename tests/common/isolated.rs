@@ -1,5 +1,6 @@
 //! Namespaces of a test's own: its mounts and processes end with it, whatever happens.
 
+use std::io::Write;
 use std::process::Command;
 
 use super::disk::run;
@@ -7,6 +8,9 @@ use super::{Filesystem, Node};
 
 /// Set in the process that runs the body of the test.
 const INSIDE: &str = "BERTH_TEST_ISOLATED";
+
+/// What lines begin with that tell figures.
+pub const FIGURE: &str = "figure: ";
 
 /// Runs `body` in a process with mount and PID namespaces of its own; `name` is the full name of
 /// the test that calls it. Temporary files of that process are in memory, so whatever it leaves,
@@ -51,6 +55,22 @@ pub fn isolated(name: &str, body: impl Future<Output = ()>) {
         "{name} failed in its namespaces\n{shown}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    show_figures(&String::from_utf8_lossy(&output.stderr));
+}
+
+/// Tells how much was tried; shown by tests that pass, too.
+pub fn figure(text: &str) {
+    match std::env::var_os(INSIDE) {
+        Some(_) => eprintln!("{FIGURE}{text}"),
+        None => show_figures(&format!("{FIGURE}{text}")),
+    }
+}
+
+fn show_figures(told: &str) {
+    for figure in told.lines().filter_map(|line| line.strip_prefix(FIGURE)) {
+        // Not by a macro, whose output is held back.
+        let _ = writeln!(std::io::stderr(), "  {figure}");
+    }
 }
 
 /// Runs `body` isolated, once on each file system, each time on a new node.

@@ -6,8 +6,10 @@
 
 pub mod agent;
 pub mod calls;
+pub mod churn;
 pub mod command;
 pub mod disk;
+pub mod guest;
 pub mod health;
 pub mod http;
 pub mod isolated;
@@ -15,6 +17,10 @@ pub mod node;
 pub mod random;
 pub mod raw;
 pub mod requests;
+#[cfg(target_arch = "x86_64")]
+pub mod syscalls;
+#[cfg(target_arch = "x86_64")]
+pub mod tracer;
 
 #[allow(unused_imports, reason = "every test binary uses a part of it")]
 pub use self::{

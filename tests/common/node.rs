@@ -27,6 +27,15 @@ impl Node {
         Self { filesystem, disk, home }
     }
 
+    /// A node whose disk is mounted by the caller.
+    pub fn unmounted(disk: Disk) -> Self {
+        Self {
+            filesystem: disk.filesystem,
+            disk,
+            home: tempfile::tempdir().expect("home"),
+        }
+    }
+
     /// Where everything of this node is.
     pub fn home(&self) -> &Path {
         self.home.path()

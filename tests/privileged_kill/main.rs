@@ -15,14 +15,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod aftermath;
-mod client;
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use client::{Client, Life};
+use common::churn::{Churn, aftermath};
 use common::random::Random;
 use common::{Agent, Filesystem, Node, isolated};
 
@@ -52,22 +47,12 @@ async fn live(node: &Node, seed: u64) {
     let since = Instant::now();
     let mut agent = node.agent_with(&FLAGS).await;
     let before = agent.clients().await.available().await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut clients = tokio::task::JoinSet::new();
-    for number in 0..CLIENTS {
-        let client = Client::new(node, &agent, seed + number).await;
-        let (stop, runtime) = (stop.clone(), tokio::runtime::Handle::current());
-        clients.spawn_blocking(move || runtime.block_on(client.live(stop)));
-    }
+    let churn = Churn::start(node, &agent, CLIENTS, seed, false).await;
     let mut random = Random::new(seed ^ 0xdead);
     for _ in 0..KILLS {
         agent = kill(node, agent, &mut random).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let mut all = Life::default();
-    while let Some(ended) = clients.join_next().await {
-        all.add(ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
-    }
+    let all = churn.stop().await;
     eprintln!(
         "{KILLS} kills in {:?}: {} volumes, {} creations given up, {} calls, {} of them sent again",
         since.elapsed(),
@@ -77,7 +62,7 @@ async fn live(node: &Node, seed: u64) {
         all.again
     );
     assert!(all.again >= KILLS, "the kills hit hardly a call: this proves nothing");
-    aftermath::check(node, agent, &all, before).await;
+    aftermath::check(node, agent, &FLAGS, &all, before).await;
 }
 
 /// Kills the agent after a while, sometimes its successors in the middle of their start too, and

@@ -287,3 +287,24 @@ fn stats_are_told_at_the_volumes_own_paths_only() {
     );
     assert_eq!(kind(pool.stats("unknown", &staged.staging)), Kind::NotFound);
 }
+
+/// Each of them has its own key, and finds the path free.
+#[test]
+fn two_volumes_are_not_mounted_at_one_path_by_calls_at_once() {
+    let staged = Staged::new(AccessMode::SingleNodeWriter);
+    let pool = staged.engine.pool().unwrap();
+    let other = pool.create(spec("b"), exactly(GIB)).unwrap().id.clone();
+    let writer = capability(AccessMode::SingleNodeWriter);
+    let target = staged.bench.target("target");
+    let gate = staged.bench.mounter.faults.hold_next("bind");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| staged.publish(&target, &writer, false));
+        gate.meet();
+        assert_eq!(kind(pool.stage(other.as_str(), &target, &writer)), Kind::Busy);
+        assert_eq!(kind(staged.engine.unstage(other.as_str(), &target)), Kind::Busy);
+        assert_eq!(kind(staged.engine.unpublish(other.as_str(), &target)), Kind::Busy);
+        gate.meet();
+        first.join().unwrap().unwrap();
+    });
+    assert_eq!(staged.depth(&target), 1);
+}

@@ -42,6 +42,17 @@ fn a_link_leads_to_its_volume_until_the_volume_goes() {
 }
 
 #[test]
+fn a_namespace_that_an_interrupted_call_left_empty_goes_with_the_next() {
+    let home = Home::new();
+    let store = home.open();
+    let id = record("a").id;
+    store.link_claim(&claim("default", "data-0"), &id).unwrap();
+    fs::remove_file(home.path("by-claim/default/data-0")).unwrap();
+    store.unlink_claim(&claim("default", "data-0"), &id).unwrap();
+    assert!(home.names("by-claim").is_empty());
+}
+
+#[test]
 fn a_link_that_a_person_made_is_replaced_and_not_followed() {
     let home = Home::new();
     let store = home.open();

@@ -1,6 +1,6 @@
 //! One client: a kubelet and a provisioner in one, who send again what was interrupted.
 
-use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use berth::proto::csi;
 use tonic::{Code, Status};
 
-use super::common::disk::mount_depth;
-use super::common::random::Random;
-use super::common::requests::create_with;
-use super::common::{Agent, Clients, Node};
+use crate::common::calls::is_interrupted;
+use crate::common::disk::mount_depth;
+use crate::common::random::Random;
+use crate::common::requests::create_with;
+use crate::common::{Agent, Clients, Node};
 
-/// How long a call may be interrupted again and again.
+/// How long a call may be interrupted, or find the disk full, again and again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A volume whose life went as far as its client wanted.
@@ -56,17 +57,19 @@ pub struct Client {
     kubelet: PathBuf,
     random: Random,
     seed: u64,
+    disk_may_be_full: bool,
     life: Life,
 }
 
 impl Client {
-    pub async fn new(node: &Node, agent: &Agent, seed: u64) -> Self {
+    pub async fn new(node: &Node, agent: &Agent, seed: u64, disk_may_be_full: bool) -> Self {
         Self {
             clients: agent.clients().await,
             volumes: node.pool().join("volumes"),
             kubelet: agent.kubelet(""),
             random: Random::new(seed),
             seed,
+            disk_may_be_full,
             life: Life::default(),
         }
     }
@@ -145,8 +148,10 @@ impl Client {
         let found = std::fs::read_to_string(&data).unwrap_or_default();
         assert_eq!(found, *content, "seed {}: the data of {id}", self.seed);
         *content = format!("{id} {:x} ", self.random.next()).repeat(100);
-        std::fs::write(&data, content).unwrap();
-        std::fs::create_dir_all(target.join("a/b")).unwrap();
+        self.write(|| {
+            std::fs::write(&data, &*content)?;
+            std::fs::create_dir_all(target.join("a/b"))
+        });
         if self.random.once_in(4) {
             self.mount(id, staging, target).await;
         }
@@ -155,6 +160,16 @@ impl Client {
         assert!(!target.exists(), "seed {}: {} is left", self.seed, target.display());
         let unstage = async |clients: &Clients| clients.unstage(id, staging).await;
         self.send("NodeUnstageVolume", unstage).await;
+    }
+
+    /// Writes, when there is space for it.
+    fn write(&self, write: impl Fn() -> io::Result<()>) {
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = write() {
+            let is_full = self.disk_may_be_full && error.kind() == io::ErrorKind::StorageFull;
+            assert!(is_full && Instant::now() < deadline, "seed {}: {error}", self.seed);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     async fn mount(&mut self, id: &str, staging: &Path, target: &Path) {
@@ -202,10 +217,10 @@ impl Client {
                 Ok(answer) => return Some(answer),
                 Err(status) => status,
             };
-            // Only a status that the connection itself caused has a source. The reaper, too, holds a
-            // volume for a moment when its time in the trash is over.
-            let is_interrupted = status.source().is_some();
-            let is_expected = is_interrupted || status.code() == Code::Aborted;
+            let is_interrupted = is_interrupted(&status);
+            let is_full = self.disk_may_be_full && status.code() == Code::ResourceExhausted;
+            // The reaper, too, holds a volume for a moment when its time in the trash is over.
+            let is_expected = is_interrupted || is_full || status.code() == Code::Aborted;
             assert!(
                 is_expected && Instant::now() < deadline,
                 "seed {}: {call}: {status:?}",

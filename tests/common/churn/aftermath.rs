@@ -5,26 +5,29 @@ use std::path::Path;
 
 use berth::proto::csi;
 
-use super::FLAGS;
-use super::client::{Life, Volume};
-use super::common::disk::mounts_beneath;
-use super::common::http::get;
-use super::common::{Agent, Clients, Node, eventually};
+use super::{Life, Volume};
+use crate::common::disk::{mounts_beneath, names};
+use crate::common::http::get;
+use crate::common::{Agent, Clients, Node, eventually};
+
+/// Checks what the clients were told, once more after a last restart, then deletes all volumes and
+/// looks for what is left. `before` is what GetCapacity told before the first volume.
+pub async fn check(node: &Node, agent: Agent, flags: &[&str], life: &Life, before: i64) {
+    same_volumes(node, &agent, life).await;
+    agent.kill();
+    clear(node, &node.agent_with(flags).await, life, before).await;
+}
 
 /// Checks what the clients were told, then deletes all volumes and looks for what is left.
-pub async fn check(node: &Node, agent: Agent, life: &Life, before: i64) {
-    let (deleted, kept): (Vec<_>, Vec<_>) = life.volumes.iter().partition(|volume| volume.deleted);
+pub async fn clear(node: &Node, agent: &Agent, life: &Life, before: i64) {
+    let (deleted, kept) = parts(life);
     assert!(
         deleted.len() > 10 && kept.len() > 3,
         "{} deleted, {} kept",
         deleted.len(),
         kept.len()
     );
-    same_volumes(node, &agent, &kept, &life.given_up).await;
-    // Once more from the disk.
-    agent.kill();
-    let agent = node.agent_with(&FLAGS).await;
-    let listed = same_volumes(node, &agent, &kept, &life.given_up).await;
+    let listed = same_volumes(node, agent, life).await;
     let clients = agent.clients().await;
     let promised: i64 = listed.iter().map(|volume| volume.capacity_bytes).sum();
     assert_eq!(clients.available().await.unwrap(), before - promised);
@@ -54,16 +57,22 @@ pub async fn check(node: &Node, agent: Agent, life: &Life, before: i64) {
     assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
 }
 
+/// The volumes that were deleted, and those that were not.
+fn parts(life: &Life) -> (Vec<&Volume>, Vec<&Volume>) {
+    life.volumes.iter().partition(|volume| volume.deleted)
+}
+
 /// Exactly the volumes that were not deleted are there, and maybe some whose creation was given up;
 /// each has its data and its claim's link. Returns what ListVolumes tells.
-async fn same_volumes(node: &Node, agent: &Agent, kept: &[&Volume], given_up: &[String]) -> Vec<csi::Volume> {
+async fn same_volumes(node: &Node, agent: &Agent, life: &Life) -> Vec<csi::Volume> {
+    let (_, kept) = parts(life);
     let request = csi::ListVolumesRequest::default();
     let answer = agent.clients().await.controller.list_volumes(request).await;
     let entries = answer.unwrap().into_inner().entries;
     let listed: Vec<_> = entries.into_iter().map(|entry| entry.volume.unwrap()).collect();
     let ids: BTreeSet<_> = listed.iter().map(|volume| volume.volume_id.clone()).collect();
     assert_eq!(names(&node.pool().join("volumes")), ids);
-    let told: BTreeSet<_> = ids.into_iter().filter(|id| !given_up.contains(id)).collect();
+    let told: BTreeSet<_> = ids.into_iter().filter(|id| !life.given_up.contains(id)).collect();
     assert_eq!(told, kept.iter().map(|volume| volume.id.clone()).collect());
     for volume in kept {
         let data = node.volume(&volume.id).join("data");
@@ -110,11 +119,4 @@ async fn nothing_is_left(node: &Node) {
             assert_eq!(names(&volume), BTreeSet::new(), "left in {}", volume.display());
         }
     }
-}
-
-fn names(directory: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
 }

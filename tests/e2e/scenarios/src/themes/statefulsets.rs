@@ -1,0 +1,204 @@
+//! What StatefulSets promise their pods: order, names, and the volumes that go with the names.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::clients;
+use crate::cluster;
+use crate::manifest;
+use crate::scenario::{Scenario, scenario};
+use crate::scene::{Home, Scene, Set};
+
+pub const ALL: &[Scenario] = &[
+    scenario!(
+        rolling_update,
+        Servers,
+        "a rolling update goes one by one, and loses nothing of what a client was told is stored"
+    ),
+    scenario!(
+        scaled_3_5_2_5,
+        Light,
+        "scaling: the highest go first, claims stay, and who returns finds the old data"
+    ),
+    scenario!(
+        pod_deleted,
+        Light,
+        "a deleted pod is back on the same node, at the same path, with the same bytes"
+    ),
+    scenario!(
+        no_class,
+        Whole,
+        "claims that name no class wait, until the overlay makes manual the default class"
+    ),
+];
+
+/// Where the data of each pod is, and its checksum, read on the node.
+async fn contents(set: &Set<'_>) -> Result<BTreeMap<String, String>> {
+    let mut contents = BTreeMap::new();
+    for pod in set.pods() {
+        for home in set.homes(&pod).await? {
+            contents.insert(pod.clone(), describe(&home).await?);
+        }
+    }
+    Ok(contents)
+}
+
+async fn describe(home: &Home) -> Result<String> {
+    Ok(format!("{home} {}", home.sum("bytes").await?))
+}
+
+async fn pod_deleted(s: &Scene) -> Result<()> {
+    let set = s.start_set(&[manifest::set("deleted", 3)]).await?;
+    s.same(
+        "the order",
+        set.pods().join(" ").as_str(),
+        "deleted-0 deleted-1 deleted-2",
+    )?;
+    let before = contents(&set).await?;
+    for pod in set.pods() {
+        set.comes_back(&pod).await?;
+        s.same(
+            format!("starts that {pod} wrote down"),
+            s.sh(&pod, "cat /data/starts").await?,
+            format!("{pod}\n{pod}"),
+        )?;
+    }
+    for (pod, content) in contents(&set).await? {
+        s.same(format!("the bytes of {pod}"), &content, &before[&pod])?;
+    }
+    // The link for people leads to the same place.
+    let home = &set.homes("deleted-0").await?[0];
+    let link = cluster::on_node(
+        &home.node,
+        &format!("readlink -f /mnt/data/by-claim/{}/data-deleted-0", s.namespace),
+    )
+    .await?;
+    s.same("the link by claim", link, home.path.clone())
+}
+
+async fn scaled_3_5_2_5(s: &Scene) -> Result<()> {
+    let set = s.start_set(&[manifest::set("scaled", 3)]).await?;
+    s.same("3 to 5", set.scale(5).await?.as_str(), "+scaled-3 +scaled-4")?;
+    let before = contents(&set).await?;
+    s.same("5 to 2", set.scale(2).await?.as_str(), "-scaled-4 -scaled-3 -scaled-2")?;
+    let claims: Vec<_> = s
+        .claims()
+        .await?
+        .into_iter()
+        .map(|claim| format!("{} {}", claim.name, claim.phase))
+        .collect();
+    let kept = [0, 1, 2, 3, 4].map(|n| format!("data-scaled-{n} Bound")).join(", ");
+    s.same("claims", claims.join(", "), kept)?;
+    s.same("2 to 5", set.scale(5).await?.as_str(), "+scaled-2 +scaled-3 +scaled-4")?;
+    for (pod, content) in contents(&set).await? {
+        s.same(format!("the bytes of {pod}"), &content, &before[&pod])?;
+    }
+    Ok(())
+}
+
+/// Redis as its example has it, but told to write each change to its disk before it answers.
+async fn rolling_update(s: &Scene) -> Result<()> {
+    cluster::command(&["workload", "redis"]).await?;
+    let durable = |one: manifest::Manifest| match one.kind() {
+        "StatefulSet" => one.set(
+            "/spec/template/spec/containers/0/args",
+            json!(["--appendonly", "yes", "--appendfsync", "always"]),
+        ),
+        _ => one,
+    };
+    let example: Vec<_> = manifest::example("redis")?.into_iter().map(durable).collect();
+    let set = s.start_set(&example).await?;
+    let done = Cell::new(false);
+    let write = async {
+        let mut acknowledged = BTreeMap::new();
+        let mut refused = 0;
+        for number in 0_u32.. {
+            for pod in set.pods() {
+                // A server that is being replaced does not answer; only what it acknowledged counts.
+                match write_one(s, &pod, number).await {
+                    Ok(()) => drop(acknowledged.insert(pod, number)),
+                    Err(_) => refused += 1,
+                }
+            }
+            if done.get() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        (acknowledged, refused)
+    };
+    let update = async {
+        let template = json!({ "metadata": { "annotations": { "version": "2" } } });
+        let order = set.change(json!({ "spec": { "template": template } })).await;
+        done.set(true);
+        order
+    };
+    let ((acknowledged, refused), order) = tokio::join!(write, update);
+    s.same(
+        "the update",
+        order?.as_str(),
+        "-redis-2 +redis-2 -redis-1 +redis-1 -redis-0 +redis-0",
+    )?;
+    s.saw(format!(
+        "{refused} writes were not acknowledged, while the server was being replaced"
+    ));
+    ensure!(acknowledged.len() == 3, "not every server acknowledged a write");
+    for (pod, number) in acknowledged {
+        let stored = clients::redis(&s.address(&pod).await?, "get number").await?;
+        s.same(
+            format!("the last number that {pod} acknowledged"),
+            stored,
+            number.to_string(),
+        )?;
+    }
+    Ok(())
+}
+
+async fn write_one(s: &Scene, pod: &str, number: u32) -> Result<()> {
+    let answer = clients::redis(&s.address(pod).await?, &format!("set number {number}")).await?;
+    ensure!(answer == "+OK", "{answer}");
+    Ok(())
+}
+
+async fn no_class(s: &Scene) -> Result<()> {
+    let mark = json!({ "metadata": { "annotations": { "storageclass.kubernetes.io/is-default-class": null } } });
+    s.all::<StorageClass>()
+        .patch("manual", &PatchParams::default(), &Patch::Merge(mark))
+        .await?;
+    let claim = manifest::claim("plain", "1Gi").without("/spec/storageClassName");
+    s.apply(&claim).await?;
+    s.apply(&manifest::pod("user", &["plain"], "echo here >/plain/file"))
+        .await?;
+    s.event("plain", "no persistent volumes available").await?;
+    s.same(
+        "without a default class the claim is",
+        s.claim_phase("plain").await?.as_str(),
+        "Pending",
+    )?;
+    s.make_manual_the_default_class().await?;
+    s.pod_ready("user").await?;
+    s.same("with it, the claim is", s.claim_phase("plain").await?.as_str(), "Bound")?;
+    let home = s.home("plain").await?;
+    let set = manifest::set("classless", 2).without("/spec/volumeClaimTemplates/0/spec/storageClassName");
+    let set = s.start_set(&[set]).await?;
+    set.comes_back("classless-0").await?;
+    let classes: Vec<_> = s.claims().await?.into_iter().map(|claim| claim.class).collect();
+    s.same(
+        "the classes of all claims",
+        classes.join(" ").as_str(),
+        "manual manual manual",
+    )?;
+    s.same(
+        "the file",
+        cluster::on_node(&home.node, &format!("cat {}/file", home.path))
+            .await?
+            .as_str(),
+        "here",
+    )
+}

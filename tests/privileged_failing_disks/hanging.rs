@@ -1,0 +1,154 @@
+//! A disk that hangs: calls about it wait and are answered in the end, and nothing else waits.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use berth::proto::registration::InfoRequest;
+use tokio::task::JoinSet;
+
+use super::common::health::all_is_well;
+use super::common::isolated::figure;
+use super::common::{Agent, Clients, Filesystem, eventually, http, raw};
+use super::patient::{Patient, at_once, sound};
+
+/// How long the disk hangs, unless `BERTH_HANG_SECONDS` says something else. From 10 s on the agent
+/// takes it for hanging.
+const HANG: Duration = Duration::from_secs(14);
+/// More calls than the agent has threads for them.
+const CALLS: usize = 200;
+/// How long something may take that has nothing to do with the disk, on a slow machine.
+const SOON: Duration = Duration::from_secs(3);
+
+#[test]
+fn privileged_a_disk_that_hangs_makes_only_its_own_calls_wait() {
+    let name = "hanging::privileged_a_disk_that_hangs_makes_only_its_own_calls_wait";
+    at_once(name, &Filesystem::ALL, async |patient| hang(&patient).await);
+}
+
+async fn hang(patient: &Patient) {
+    let hang = std::env::var("BERTH_HANG_SECONDS").map_or(HANG, |text| Duration::from_secs(text.parse().unwrap()));
+    let agent = patient.agent().await;
+    let clients = agent.clients().await;
+    let pod = clients.publish_new(&agent, "pod").await;
+    let old = clients.create("old").await.unwrap();
+    all_is_well(&clients, &old).await;
+
+    patient.fall_ill("delay {} 0 600000");
+    let since = Instant::now();
+    let mut calls = JoinSet::new();
+    for number in 0..CALLS {
+        let clients = clients.clone();
+        calls.spawn(async move { clients.create(&format!("volume {number}")).await });
+    }
+    let deletion = tokio::spawn({
+        let (clients, old) = (clients.clone(), old.clone());
+        async move { clients.delete(&old).await }
+    });
+    let mut slowest = Duration::ZERO;
+    while since.elapsed() < hang {
+        slowest = slowest.max(others_go_on(&agent, &clients).await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    soon("NodeUnpublishVolume", clients.take_down(&pod)).await.unwrap();
+    assert!(calls.try_join_next().is_none(), "a volume was made without the disk");
+    assert!(!deletion.is_finished(), "a volume was deleted without the disk");
+    assert_eq!(clients.storage_reasons().await, ["PoolHangs"]);
+    assert!(!clients.ready().await);
+    let page = http::get(agent.http_address().trim_start_matches("http://"), "/readyz");
+    assert_eq!(page.status, 503, "{}", page.body);
+    figure(&format!(
+        "{:?}: hung for {:?}, the slowest other answer took {slowest:?}",
+        patient.filesystem,
+        since.elapsed()
+    ));
+
+    patient.get_well();
+    while let Some(call) = calls.join_next().await {
+        call.unwrap().expect("the volume is made after all");
+    }
+    deletion.await.unwrap().expect("the volume is deleted after all");
+    eventually("the agent is ready again", async || clients.ready().await).await;
+    all_is_well(&clients, &pod.id).await;
+    assert_eq!(clients.list().await.unwrap().len(), CALLS + 1);
+}
+
+/// Whatever needs no disk, or another one, is answered. Returns how long the slowest of it took.
+async fn others_go_on(agent: &Agent, clients: &Clients) -> Duration {
+    let address = agent.http_address().trim_start_matches("http://").to_owned();
+    let mut slowest = Duration::ZERO;
+    let mut timed = async |what: &str, call: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let since = Instant::now();
+        soon(what, call).await;
+        slowest = slowest.max(since.elapsed());
+    };
+    let healthz = tokio::task::spawn_blocking(move || assert_eq!(http::get(&address, "/healthz").status, 200));
+    timed("/healthz", Box::pin(async { healthz.await.unwrap() })).await;
+    let c = clients.clone();
+    timed(
+        "Probe",
+        Box::pin(async move {
+            let _ = c.ready().await;
+        }),
+    )
+    .await;
+    let c = clients.clone();
+    timed("ListVolumes", Box::pin(async move { drop(c.list().await.unwrap()) })).await;
+    let c = clients.clone();
+    timed(
+        "GetCapacity",
+        Box::pin(async move {
+            let _ = c.available().await.unwrap();
+        }),
+    )
+    .await;
+    let c = clients.clone();
+    timed(
+        "NodeGetInfo",
+        Box::pin(async move { drop(c.node_info().await.unwrap()) }),
+    )
+    .await;
+    let c = clients.clone();
+    timed(
+        "NodeGetStorageHealth",
+        Box::pin(async move { drop(c.storage_reasons().await) }),
+    )
+    .await;
+    let socket = agent.kubelet("plugins_registry/csi.berth.dev-reg.sock");
+    let registration = async move {
+        let mut kubelet = raw::registration(&socket).await.unwrap();
+        kubelet.get_info(InfoRequest {}).await.unwrap();
+    };
+    timed("the kubelet's GetInfo", Box::pin(registration)).await;
+    slowest
+}
+
+async fn soon<T>(what: &str, call: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(SOON, call).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("{what} waits for the disk"),
+    }
+}
+
+#[test]
+fn privileged_an_agent_on_another_disk_does_not_notice() {
+    let name = "hanging::privileged_an_agent_on_another_disk_does_not_notice";
+    at_once(name, &[Filesystem::Xfs], async |patient| {
+        let (agent, other) = (patient.agent().await, sound());
+        let (clients, second) = (agent.clients().await, other.agent().await);
+        patient.fall_ill("delay {} 0 600000");
+        let waiting = tokio::spawn({
+            let clients = clients.clone();
+            async move { clients.create("waits").await }
+        });
+        let clients = second.clients().await;
+        for number in 0..10 {
+            let id = soon("CreateVolume", clients.create(&format!("volume {number}")))
+                .await
+                .unwrap();
+            soon("DeleteVolume", clients.delete(&id)).await.unwrap();
+        }
+        assert!(!waiting.is_finished());
+        patient.get_well();
+        waiting.await.unwrap().expect("the volume is made after all");
+    });
+}
