@@ -46,10 +46,6 @@ bench: build
 soak:
 	cargo test --locked --test privileged_soak -- --nocapture
 
-## torture: power cuts and failing disks at length (root); PART=hangs for some of it
-torture:
-	@tests/torture $(PART)
-
 ## e2e-upstream: Kubernetes' own tests of storage drivers, on a cluster of their own (root); FOCUS=subPath for some of them
 e2e-upstream: build
 	@tests/e2e/upstream/run $(FOCUS)

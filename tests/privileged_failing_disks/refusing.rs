@@ -102,7 +102,7 @@ fn privileged_a_disk_that_forgets_writes_leaves_a_pool_that_is_whole() {
         all_is_well(&clients, &volume.id).await;
         assert_eq!(
             clients.list().await.unwrap(),
-            [volume.id.clone()],
+            std::slice::from_ref(&volume.id),
             "a disk that forgets kept something"
         );
         lives(&clients, &volume).await;

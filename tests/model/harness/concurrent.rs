@@ -216,6 +216,22 @@ async fn one(client: usize, caller: &Caller, steps: Vec<Step>) -> Vec<Call> {
     calls
 }
 
+/// Whether a call was told that somebody else is at it, and so has done nothing. NodeGetVolumeStats
+/// takes no lock: while it looks at a mount, that cannot be taken off.
+fn was_busy(call: &Call, all: &[Call]) -> bool {
+    let looks_at = |other: &Call, site: Site| {
+        matches!(other.step, Step::Stats { path, .. } if path == site) && other.overlaps(call)
+    };
+    match (&call.answer, &call.step) {
+        (Answer::Refused(Code::Aborted), _) => true,
+        (
+            Answer::Refused(Code::FailedPrecondition),
+            Step::Unpublish { target: site, .. } | Step::Unstage { staging: site, .. },
+        ) => all.iter().any(|other| looks_at(other, *site)),
+        _ => false,
+    }
+}
+
 /// The calls with their beginnings and ends in microseconds.
 fn shown(calls: &[Call]) -> String {
     let Some(first) = calls.first() else {
