@@ -22,7 +22,7 @@ pub struct Crowd {
     words: Arc<AtomicU64>,
 }
 
-/// What is known of a connection. It ends when this is dropped.
+/// What is known of a connection.
 #[derive(Debug)]
 struct Guest {
     leave: oneshot::Sender<()>,
@@ -44,10 +44,12 @@ impl Crowd {
     pub fn admit<S>(&mut self, stream: S) -> Admitted<S> {
         self.guests.retain(|guest| !guest.leave.is_closed());
         if self.guests.len() >= self.most {
-            let silent = |guest: &&Guest| guest.heard.load(Ordering::Relaxed);
-            let heard = self.guests.iter().min_by_key(silent).map(|guest| guest.heard.clone());
-            self.guests
-                .retain(|guest| heard.as_ref().is_none_or(|heard| !Arc::ptr_eq(heard, &guest.heard)));
+            let heard = |(_, guest): &(usize, &Guest)| guest.heard.load(Ordering::Relaxed);
+            let silent = self.guests.iter().enumerate().min_by_key(heard).map(|(index, _)| index);
+            if let Some(silent) = silent {
+                // Its connection may have ended by now.
+                let _ = self.guests.swap_remove(silent).leave.send(());
+            }
         }
         let (leave, told) = oneshot::channel();
         let heard = Arc::new(AtomicU64::new(self.words.fetch_add(1, Ordering::Relaxed)));
@@ -57,10 +59,15 @@ impl Crowd {
         });
         let life = self.life;
         let end = async move {
-            // Told or not, the time is over.
+            let told = async {
+                // Connections outlive the crowd while the agent ends: then nobody needs their room.
+                if told.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
             match life {
                 Some(life) => drop(tokio::time::timeout(life, told).await),
-                None => drop(told.await),
+                None => told.await,
             }
         };
         Admitted {
@@ -171,6 +178,15 @@ mod tests {
         let (_fourth, _fourth_here) = enter(&mut crowd);
         first.write_all(b"c").await.unwrap();
         assert_eq!(first_here.read_u8().await.unwrap(), b'c');
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_away_because_no_more_are_admitted() {
+        let mut crowd = Crowd::new(2, None);
+        let (mut client, mut here) = enter(&mut crowd);
+        drop(crowd);
+        client.write_all(b"a").await.unwrap();
+        assert_eq!(here.read_u8().await.unwrap(), b'a');
     }
 
     #[tokio::test]

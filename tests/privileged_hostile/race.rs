@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::mount::{MntFlags, umount2};
 
 use super::canary::Canary;
 use super::common::disk::mounts_beneath;
@@ -72,7 +73,7 @@ fn privileged_a_component_of_a_target_that_turns_into_a_link_and_back_leads_nowh
             canary.check(&component);
             // A directory may have been moved with what was mounted in it.
             for point in mounts_beneath(&agent.kubelet("pods")) {
-                nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH).unwrap();
+                umount2(&point, MntFlags::MNT_DETACH).unwrap();
             }
             std::fs::remove_dir_all(agent.kubelet("pods")).unwrap();
         }
@@ -193,6 +194,8 @@ impl Swapper {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
         if self.path.is_symlink() && self.other.is_dir() && !self.other.is_symlink() {
+            // What is mounted on it keeps it where it is.
+            while umount2(&self.other, MntFlags::MNT_DETACH).is_ok() {}
             exchange(&self.path, &self.other).unwrap();
         }
         for path in [&self.path, &self.other] {
