@@ -36,8 +36,10 @@ async fn hang(patient: &Patient) {
     let illness = patient.fall_ill("delay {} 0 600000");
     let since = Instant::now();
     let mut calls = JoinSet::new();
+    // A connection takes 128 calls at a time.
+    let callers = [agent.clients().await, agent.clients().await];
     for number in 0..CALLS {
-        let clients = clients.clone();
+        let clients = callers[number % callers.len()].clone();
         calls.spawn(async move { clients.create(&format!("volume {number}")).await });
     }
     let deletion = tokio::spawn({
