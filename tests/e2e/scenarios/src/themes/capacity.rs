@@ -52,7 +52,7 @@ async fn committed(s: &Scene, node: &str) -> Result<u64> {
         .sum())
 }
 
-/// Waits until what is published is what is left. It is brought up to date after each call, and every 30 s.
+/// Waits until what is published is what is left. It is brought up to date after each call, and every 10 s.
 async fn matches(s: &Scene, node: &str) -> Result<u64> {
     let (limit, committed) = (limit(node).await?, committed(s, node).await?);
     until(format!("the published capacity of {node}"), SOON, async || {

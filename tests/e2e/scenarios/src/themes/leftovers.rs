@@ -57,7 +57,8 @@ async fn nothing_is_left(s: &Scene) -> Result<()> {
             "Nothing is wrong.",
         )?;
         let files = "cd /mnt/data && find . -mindepth 1 ! -name berth.json ! -name lock | sort | xargs";
-        let expected = "./.berth ./.berth/records ./.berth/staging ./.berth/trash ./by-claim ./snapshots ./volumes";
+        let expected =
+            "./.berth ./.berth/ballast ./.berth/records ./.berth/staging ./.berth/trash ./by-claim ./volumes";
         s.same(
             format!("what is in the pool of {node}"),
             cluster::on_node(node, files).await?.as_str(),
