@@ -21,6 +21,7 @@ pub struct FakeBackend {
     /// What every volume is said to use; measured when absent.
     usage: Mutex<Option<u64>>,
     made: Mutex<HashMap<VolumeId, OwnedFd>>,
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl FakeBackend {
@@ -39,6 +40,11 @@ impl FakeBackend {
             available_bytes: total.saturating_sub(used),
             ..Space::default()
         };
+    }
+
+    /// Does this right before the next directory is opened, as another caller might.
+    pub fn meanwhile(&self, work: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(work));
     }
 
     /// Changes what [`Backend::usage`] says of every volume.
@@ -64,6 +70,10 @@ impl Backend for FakeBackend {
     }
 
     fn open(&self, parent: BorrowedFd<'_>, id: &VolumeId) -> Result<Data, Error> {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(work) = meanwhile {
+            work();
+        }
         let place = name_of(parent);
         assert!(
             matches!(place.as_str(), "volumes" | "trash"),

@@ -216,7 +216,7 @@ impl Pool {
         }
         let error = match self.data(record) {
             Ok(_) => return None,
-            Err(Error::Backend(error)) => error,
+            Err(Error::Backend(error)) if self.is_current(record) => error,
             Err(_) => return None,
         };
         let path = self.volume_path(&record.id);

@@ -265,12 +265,14 @@ impl Pool {
         if let Some(found) = self.quarantined.get(id) {
             return Err(quarantine_error(found));
         }
-        self.registry().active(id).ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!("there is no volume {:?}", crate::volume::shorten(id)),
-            )
-        })
+        self.registry().active(id).ok_or_else(|| no_volume(id))
+    }
+
+    /// Whether this is still how the volume is. Who looks at its data without its lock, and misses
+    /// it, looks at a volume that was deleted meanwhile.
+    pub(super) fn is_current(&self, record: &Record) -> bool {
+        let now = self.registry().active(record.id.as_str());
+        now.is_some_and(|now| std::ptr::eq(&*now, record))
     }
 
     /// Fails if the record of `id` is quarantined.
@@ -369,6 +371,14 @@ pub(super) fn home(record: &Record) -> Area {
         None => Area::Volumes,
         Some(_) => Area::Trash,
     }
+}
+
+/// The error about an ID that no volume has.
+pub(super) fn no_volume(id: &str) -> Error {
+    Error::new(
+        Kind::NotFound,
+        format!("there is no volume {:?}", crate::volume::shorten(id)),
+    )
 }
 
 fn quarantine_error(found: &Quarantined) -> Error {

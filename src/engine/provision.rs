@@ -99,8 +99,9 @@ impl Pool {
             deletion: Some(deletion),
             ..Record::clone(&record)
         });
+        // Before its data moves: who looks without a lock must not miss the data of a volume that is there.
+        self.registry().put(tombstone.clone(), None);
         let settled = self.settle(&tombstone);
-        self.registry().put(tombstone, None);
         self.trash_bell.notify_all();
         info!(volume = %id, ?deletion, "volume deleted");
         settled?;

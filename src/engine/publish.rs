@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::Engine;
 use super::error::{Error, Kind};
 use super::keys::KeyGuard;
-use super::pool::Pool;
+use super::pool::{Pool, no_volume};
 use crate::backend::{Data, Space};
 use crate::mount::{Occupant, Sighting, TargetPath};
 use crate::volume::{AccessMode, Capability, MountOption, Record, shorten};
@@ -140,7 +140,10 @@ impl Pool {
     /// The space of the volume, asked through a path at which it is mounted.
     pub fn stats(&self, id: &str, target: &TargetPath) -> Result<Space, Error> {
         let record = self.find(id)?;
-        let data = self.data(&record)?;
+        let data = match self.data(&record) {
+            Err(_) if !self.is_current(&record) => return Err(no_volume(id)),
+            other => other?,
+        };
         match self.mounter.inspect(target)? {
             Occupant::Mount(mounted) if mounted.directory == data.identity => {
                 Ok(self.backend.space(data.directory.as_fd())?)

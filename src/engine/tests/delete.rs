@@ -205,3 +205,23 @@ fn the_link_of_a_claim_comes_and_goes_with_its_volume() {
     assert_eq!(fs::read_link(&link).unwrap(), target(&new.id));
     assert_consistent(&bench, &pool);
 }
+
+#[test]
+fn who_looks_while_a_volume_is_deleted_does_not_miss_its_data() {
+    let bench = Bench::new();
+    let engine = Arc::new(bench.engine(false));
+    let pool = engine.pool().unwrap();
+    let look = |name: &str, look: &dyn Fn(&str)| {
+        let id = pool.create(spec(name), exactly(GIB)).unwrap().id.clone();
+        let deleted = id.clone();
+        let pool = pool.clone();
+        bench.backend.meanwhile(move || pool.delete(deleted.as_str()).unwrap());
+        look(id.as_str());
+    };
+    look("a", &|id| {
+        let error = pool.stats(id, &bench.target("a")).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    });
+    look("b", &|id| assert!(engine.volume_health(id).unwrap().is_empty()));
+    look("c", &|_| assert!(engine.unhealthy_volumes().unwrap().is_empty()));
+}
