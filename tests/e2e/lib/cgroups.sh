@@ -33,12 +33,15 @@ cgroup_make() {
     done
 }
 
-# One at a time: a controller that cannot be handed down (cpu, while realtime processes run) does not hold up the rest.
+# What Kubernetes wants, one at a time: a controller that cannot be handed down (cpu, while realtime processes run) does not hold
+# up the rest.
 hand_down_controllers() {
     local controller
-    for controller in $(<"$1/cgroup.controllers"); do
-        echo "+$controller" >"$1/cgroup.subtree_control" 2>/dev/null || true
-    done
+    for controller in cpu cpuset io memory pids; do
+        echo "+$controller" >"$1/cgroup.subtree_control" || true
+    done 2>/dev/null
+    grep -qw memory "$1/cgroup.subtree_control" ||
+        die "the cgroup $1 hands down no controllers. It must be a real root, or hold no processes of its own: $(wc -l <"$1/cgroup.procs")"
 }
 
 # cgroup_enter MACHINE: moves the calling process.
@@ -54,6 +57,7 @@ cgroup_freeze() {
         dir=$tree/$CLUSTER/$1
         if [[ -f $dir/cgroup.freeze ]]; then
             [[ $2 == yes ]] && echo 1 >"$dir/cgroup.freeze" || echo 0 >"$dir/cgroup.freeze"
+            [[ $2 == no ]] || wait_for 10 "freezing $1" grep -qx 'frozen 1' "$dir/cgroup.events"
         elif [[ -f $dir/freezer.state && $2 == yes ]]; then
             echo FROZEN >"$dir/freezer.state"
             wait_for 10 "freezing $1" grep -q FROZEN "$dir/freezer.state"

@@ -26,10 +26,11 @@ machine_start() {
         inside=(nsenter --target "$control_plane" --pid --mount)
     fi
     cgroup_make "$machine"
+    cgroup_make outside
     (
-        cgroup_enter "$machine"
-        exec env "${NO_PROXY_VARIABLES[@]}" setsid "${inside[@]}" unshare --net --mount --pid --uts --ipc --cgroup \
-            --fork --kill-child --mount-proc --propagation private "$@"
+        cgroup_enter outside
+        exec env "${NO_PROXY_VARIABLES[@]}" setsid "${inside[@]}" unshare --net --mount --pid --uts --ipc \
+            --fork --kill-child --mount-proc --propagation private bash "$E2E/guest/enter" "$machine" "$@"
     ) >"$LOGS/$machine.log" 2>&1 </dev/null 9>&- &
     outer=$!
     # So that its end is not announced by this shell.

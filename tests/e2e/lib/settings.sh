@@ -50,12 +50,13 @@ scratch() {
 # cached PATH: whether it is there. It is touched, so that the cache's old things are known from those in use.
 cached() { [[ -e $1 ]] && touch "$1"; }
 
-# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds. A slow machine is given BERTH_E2E_PATIENCE times as long.
 wait_for() {
-    local limit=$1 what=$2 deadline=$((SECONDS + $1))
+    local patience=${BERTH_E2E_PATIENCE:-1} limit what=$2 deadline
+    limit=$(($1 * patience)) deadline=$((SECONDS + $1 * patience))
     shift 2
     until "$@" >/dev/null 2>&1; do
         ((SECONDS < deadline)) || die "$what: not within $limit s"
-        sleep 0.1
+        sleep "$((patience / 10)).$((patience % 10))"
     done
 }
