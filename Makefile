@@ -6,7 +6,7 @@ MANIFEST ?=
 SCENARIOS ?=
 PART ?=
 
-.PHONY: demo build test torture lint bench soak image clean bench-e2e e2e-upstream e2e
+.PHONY: demo build test torture mutants lint bench soak image clean bench-e2e e2e-upstream e2e
 
 ## demo: a StatefulSet on a throwaway pool with a real agent; MANIFEST=deploy/examples/redis.yaml for another
 demo:
@@ -31,6 +31,10 @@ e2e: build
 ## torture: what takes too long for `make test`; PART=power for the parts whose names hold it (root)
 torture:
 	@tests/torture $(PART)
+
+## mutants: the code broken on purpose, and the test that notices each time; PART=power for the patches whose names hold it (root)
+mutants:
+	@tests/mutants/run $(PART)
 
 ## lint: formatting and lints, as errors
 lint:

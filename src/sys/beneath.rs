@@ -188,5 +188,7 @@ mod tests {
         let root = open_root(Path::new("/")).unwrap();
         assert_eq!(open(&root, "proc/self", OFlag::O_PATH).unwrap_err(), Errno::EXDEV);
         assert!(open_across_mounts(&root, "proc/sys", OFlag::O_PATH).is_ok());
+        let (flags, mode) = (OFlag::O_RDONLY, Mode::empty());
+        assert_eq!(create(&root, "proc/uptime", flags, mode).unwrap_err(), Errno::EXDEV);
     }
 }

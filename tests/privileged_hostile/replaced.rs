@@ -135,3 +135,25 @@ fn privileged_what_is_in_the_place_of_a_deleted_volume_is_not_emptied() {
         }
     });
 }
+
+#[test]
+fn privileged_what_is_mounted_over_a_file_of_the_pool_is_not_written_to() {
+    let name = "replaced::privileged_what_is_mounted_over_a_file_of_the_pool_is_not_written_to";
+    on_every_filesystem(name, async |node| {
+        let canary = Canary::new(node.home().join("canary"));
+        node.agent().await.kill();
+        for (file, served) in [(".berth/lock", false), (".berth/ballast", true)] {
+            let path = node.pool().join(file);
+            // Shorter than what is set aside, so that there is something to do.
+            run(Command::new("mount")
+                .arg("--bind")
+                .args([&canary.path().join("inner/file"), &path]));
+            let agent = node.agent_with(&[]).await;
+            let clients = agent.clients().await;
+            assert_eq!(soon("create", clients.create(file)).await.is_ok(), served, "{file}");
+            agent.kill();
+            unmount(&path);
+            canary.check(file);
+        }
+    });
+}

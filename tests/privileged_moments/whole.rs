@@ -14,7 +14,12 @@ use super::volume::{Place, Volume};
 pub async fn check(place: &Place, clients: &Clients, capacity: i64, all: &[&Volume]) {
     for volume in all {
         if volume.state.record == Record::None {
-            soon("the trash gives it up", async || volume.records().is_empty()).await;
+            // The agent tells of it until a moment after the record went.
+            soon("the trash gives it up", async || {
+                let told = clients.summaries().await.unwrap();
+                volume.records().is_empty() && told.iter().all(|told| told.volume_id != volume.id)
+            })
+            .await;
         }
         assert_eq!(volume.look(), volume.state, "{} on the disk", volume.id);
     }

@@ -308,3 +308,38 @@ fn two_volumes_are_not_mounted_at_one_path_by_calls_at_once() {
     });
     assert_eq!(staged.depth(&target), 1);
 }
+
+/// Until the first is mounted, the mount table tells the second call nothing of it.
+#[test]
+fn a_volume_for_one_pod_is_not_mounted_for_two_by_calls_at_once() {
+    let single = AccessMode::SingleNodeSingleWriter;
+    let staged = Staged::new(single);
+    let (first, second) = (staged.bench.target("first"), staged.bench.target("second"));
+    let gate = staged.bench.mounter.faults.hold_next("bind");
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| staged.publish(&first, &capability(single), false));
+        gate.meet();
+        assert_eq!(kind(staged.publish(&second, &capability(single), false)), Kind::Busy);
+        gate.meet();
+        call.join().unwrap().unwrap();
+    });
+    assert_eq!((staged.depth(&first), staged.depth(&second)), (1, 0));
+}
+
+#[test]
+fn a_volume_on_the_way_to_its_first_mount_is_not_deleted() {
+    let staged = Staged::new(AccessMode::SingleNodeWriter);
+    let pool = staged.engine.pool().unwrap();
+    let id = pool.create(spec("b"), exactly(GIB)).unwrap().id.clone();
+    let (target, writer) = (staged.bench.target("b"), capability(AccessMode::SingleNodeWriter));
+    let gate = staged.bench.mounter.faults.hold_next("bind");
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| pool.stage(id.as_str(), &target, &writer));
+        gate.meet();
+        assert_eq!(kind(pool.delete(id.as_str())), Kind::Busy);
+        gate.meet();
+        call.join().unwrap().unwrap();
+    });
+    assert_eq!(staged.depth(&target), 1);
+    assert!(pool.volume(id.as_str()).is_ok());
+}
