@@ -270,9 +270,13 @@ fn privileged_a_confined_thread_starts_no_program_and_enters_no_namespace() {
             refused("mount", mount);
             let null = nix::sys::stat::makedev(1, 3);
             let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::S_IRUSR);
-            refused("mknod", nix::sys::stat::mknod("/tmp/null", kind, mode, null));
+            let temporary = std::env::temp_dir();
+            refused(
+                "mknod",
+                nix::sys::stat::mknod(&temporary.join("null"), kind, mode, null),
+            );
             // Threads and files are what it works with.
-            std::thread::spawn(|| std::fs::write("/tmp/file", "data"))
+            std::thread::spawn(move || std::fs::write(temporary.join("file"), "data"))
                 .join()
                 .unwrap()
                 .unwrap();

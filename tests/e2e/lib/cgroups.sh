@@ -41,7 +41,7 @@ hand_down_controllers() {
         echo "+$controller" >"$1/cgroup.subtree_control" || true
     done 2>/dev/null
     grep -qw memory "$1/cgroup.subtree_control" ||
-        die "the cgroup $1 hands down no controllers. It must be a real root, or hold no processes of its own: $(wc -l <"$1/cgroup.procs")"
+        die "the cgroup $1 hands down no controllers. It has to be a real root, or without processes (it has $(wc -l <"$1/cgroup.procs"))"
 }
 
 # cgroup_enter MACHINE: moves the calling process.
