@@ -206,14 +206,13 @@ impl Pool {
     /// Remembers whether the disk took a change: some file systems tell in no other way that they
     /// take none any more. One that says that it is read-only says so again when asked.
     pub(super) fn noted<T>(&self, change: Result<T, Error>) -> Result<T, Error> {
-        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        match &change {
-            Ok(_) => *refusal = None,
-            Err(error) if error.is_refusal_of_disk() && self.store.check_writable().is_ok() => {
-                *refusal = Some(error.to_string());
-            }
-            Err(_) => {}
-        }
+        // Asked before the lock is taken: whoever wants to know must not wait for the disk.
+        let now = match &change {
+            Ok(_) => None,
+            Err(error) if error.is_refusal_of_disk() && self.store.check_writable().is_ok() => Some(error.to_string()),
+            Err(_) => return change,
+        };
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = now;
         change
     }
 
