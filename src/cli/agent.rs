@@ -39,6 +39,8 @@ const CALLS: u32 = 128;
 /// How often a client is asked whether it is there, and how long it may take to say so. One that reads
 /// nothing holds memory for no longer.
 const ASK: Duration = Duration::from_secs(15);
+/// How often to look whether there is a pool.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long the last answers may take to be written, and requests to arrive that were sent before
 /// their clients heard of the end.
 const LINGER: Duration = Duration::from_millis(300);
@@ -95,10 +97,18 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
         .add_service(NodeServer::new(driver))
         .add_service(AdminServer::new(AdminService::new(engine.clone())))
         .serve_with_incoming_shutdown(csi_socket.listen(stopped.clone())?, until(stopped.clone()));
-    let registration = server()
-        .add_service(RegistrationServer::new(Registrar::new(&args.csi_endpoint)))
-        .serve_with_incoming_shutdown(registration_socket.listen(stopped.clone())?, until(stopped.clone()));
-    let serving = async { tokio::try_join!(csi, registration) };
+    let registration = async {
+        tokio::select! {
+            () = pool_opens(&engine) => {}
+            () = until(stopped.clone()) => return Ok(()),
+        }
+        server()
+            .add_service(RegistrationServer::new(Registrar::new(&args.csi_endpoint)))
+            .serve_with_incoming_shutdown(registration_socket.listen(stopped.clone())?, until(stopped.clone()))
+            .await?;
+        anyhow::Ok(())
+    };
+    let serving = async { tokio::try_join!(registration, async { Ok(csi.await?) }) };
     tokio::pin!(serving);
 
     info!(
@@ -129,6 +139,17 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
         warn!(timeout = ?args.drain_timeout, "calls still run; ending anyway");
     }
     Ok(deadline)
+}
+
+/// Waits for the pool. The kubelet asks for the driver as soon as the socket for that is there, and a kubelet
+/// that was refused because there is no pool lets minutes pass before it asks again.
+async fn pool_opens(engine: &Engine) {
+    if engine.pool().is_err() {
+        info!("the kubelet is told of the driver once there is a pool");
+    }
+    while engine.pool().is_err() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// A server that bounds what one client may hold.

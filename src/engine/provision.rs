@@ -125,7 +125,7 @@ impl Pool {
 
     /// Brings the deleted volume `id` back from the trash.
     pub fn undelete(&self, id: &str) -> Result<Arc<Record>, Error> {
-        let _key = self.keys.lock(id)?;
+        let key = self.keys.lock(id)?;
         self.refuse_quarantined(id)?;
         self.store.verify()?;
         let missing = || {
@@ -137,7 +137,7 @@ impl Pool {
         let tombstone = self.registry().get(id).ok_or_else(missing)?;
         // A create of its name holds the key of the name's first ID.
         let first = VolumeId::for_name(&tombstone.spec.name, 0);
-        let _name_key = match first == tombstone.id {
+        let name_key = match first == tombstone.id {
             true => None,
             false => Some(self.keys.lock(first.as_str())?),
         };
@@ -153,7 +153,10 @@ impl Pool {
             let message = format!("volume {} was made under the name of {id} since its deletion", other.id);
             return Err(Error::new(Kind::Conflict, message));
         }
-        let used = self.backend.usage(self.data(&tombstone)?.directory.as_fd())?.bytes;
+        let data = self.data(&tombstone)?;
+        let measure = || self.backend.usage(data.directory.as_fd());
+        let used = key.unhurried(|| name_key.as_ref().map_or_else(measure, |key| key.unhurried(measure)));
+        let used = used?.bytes;
         let reservation = self.reserve(tombstone.capacity, used)?;
         match self.store.relocate(&tombstone.id, Area::Trash, Area::Volumes) {
             // It never found a way into the trash.

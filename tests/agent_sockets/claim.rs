@@ -1,11 +1,13 @@
 //! Taking the paths of the sockets: from the dead, never from the living.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use super::common::command::berth;
-use super::{Home, answer, mode, set_mode};
+use super::{Agent, Home, SOON, answer, answer_within, mode, set_mode};
 
 #[tokio::test]
 async fn sockets_that_a_killed_agent_left_are_replaced() {
@@ -20,6 +22,36 @@ async fn sockets_that_a_killed_agent_left_are_replaced() {
     }
     let _agent = home.start().await;
     answer(&home.sockets()).await.unwrap();
+}
+
+/// A kubelet that asks for a driver without a pool is refused, and then waits for up to two minutes.
+#[tokio::test]
+async fn the_kubelet_is_told_of_the_driver_once_there_is_a_pool() {
+    let home = Home::new();
+    let agent = Agent::start_with(home.path(), &home.pool(), &[]).await;
+    let [csi, registration] = home.sockets();
+    assert!(csi.exists() && !registration.exists());
+    berth([OsStr::new("init"), OsStr::new("--pool"), home.pool().as_os_str()]).success();
+    answer_within(&home.sockets(), SOON).await;
+    // It stays when the pool goes, so that pods can still end.
+    std::fs::rename(home.pool(), home.path().join("away")).unwrap();
+    let gone = async {
+        while agent.clients().await.ready().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, gone).await.expect("the agent notices");
+    answer(&home.sockets()).await.unwrap();
+    assert!(agent.terminate().success());
+}
+
+/// An agent without a pool ends like any other.
+#[tokio::test]
+async fn an_agent_that_waits_for_its_pool_ends_when_told_to() {
+    let home = Home::new();
+    let agent = Agent::start_with(home.path(), &home.pool(), &[]).await;
+    assert!(agent.terminate().success());
+    assert!(home.sockets().iter().all(|socket| !socket.exists()));
 }
 
 #[tokio::test]

@@ -2,15 +2,11 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 use berth::proto::csi::ProbeRequest;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{Home, answer, answer_within, mode};
-
-/// How soon sockets have to be back.
-const SOON: Duration = Duration::from_secs(5);
+use super::{Home, SOON, answer, answer_within, mode};
 
 fn empty(directory: &Path) {
     for entry in std::fs::read_dir(directory).unwrap() {

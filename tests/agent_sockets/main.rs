@@ -25,6 +25,9 @@ use berth::proto::csi::identity_client::IdentityClient;
 use berth::proto::registration::InfoRequest;
 use common::{Agent, raw};
 
+/// How soon sockets have to be there, or back.
+const SOON: Duration = Duration::from_secs(5);
+
 /// A directory for the sockets and another for the pool.
 struct Home {
     directory: tempfile::TempDir,

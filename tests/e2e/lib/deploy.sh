@@ -9,7 +9,6 @@ deploy_berth() {
     for pod in $(kubectl -n berth-system get pods -o name); do
         kubectl -n berth-system exec "$pod" -c agent -- /berth init --pool /mnt/data
     done
-    kubectl -n berth-system rollout restart daemonset/berth-agent
     kubectl -n berth-system rollout status daemonset/berth-agent --timeout="$((120 * ${BERTH_E2E_PATIENCE:-1}))s"
     wait_for 60 "the registration of csi.berth.dev on every node" registered
 }
