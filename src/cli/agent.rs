@@ -39,7 +39,10 @@ const CALLS: u32 = 128;
 /// How often a client is asked whether it is there, and how long it may take to say so. One that reads
 /// nothing holds memory for no longer.
 const ASK: Duration = Duration::from_secs(15);
-/// How often to look whether there is a pool.
+/// How long calls are kept waiting for a pool that is being opened, and how often to look whether it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+const BLINK: Duration = Duration::from_millis(2);
+/// How often to look whether there is a pool by now.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long the last answers may take to be written, and requests to arrive that were sent before
 /// their clients heard of the end.
@@ -82,11 +85,13 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
         policy: args.policy(),
     };
     let engine = Arc::new(Engine::new(settings, Arc::new(DirectoryBackend), Arc::new(mounter)));
-    let background = Background::start(engine.clone())?;
     let metrics = Metrics::new();
     http::serve(args.http_addr, engine.clone(), metrics.clone(), stopped.clone())
         .await
         .with_context(|| format!("cannot listen on {} (--http-addr)", args.http_addr))?;
+    let background = Background::start(engine.clone())?;
+    // The first call finds the pool, but none waits for a disk that hangs.
+    let _ = tokio::time::timeout(PATIENCE, pool_looked_for(&engine)).await;
 
     let driver = Driver::new(engine.clone(), &args.node_name, args.kubelet_dir.clone());
     let running = Running::default();
@@ -139,6 +144,13 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
         warn!(timeout = ?args.drain_timeout, "calls still run; ending anyway");
     }
     Ok(deadline)
+}
+
+/// Waits until there is a pool, or a reason why there is none.
+async fn pool_looked_for(engine: &Engine) {
+    while engine.is_opening() {
+        tokio::time::sleep(BLINK).await;
+    }
 }
 
 /// Waits for the pool. The kubelet asks for the driver as soon as the socket for that is there, and a kubelet

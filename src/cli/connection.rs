@@ -69,11 +69,10 @@ impl PoolArgs {
                 overcommit: 1.0,
             },
         };
-        Ok(Engine::new(
-            settings,
-            Arc::new(DirectoryBackend),
-            Arc::new(LinuxMounter::new(&root)?),
-        ))
+        let mounter = LinuxMounter::new(&root)?;
+        let engine = Engine::new(settings, Arc::new(DirectoryBackend), Arc::new(mounter));
+        engine.open_pool();
+        Ok(engine)
     }
 }
 

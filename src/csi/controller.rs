@@ -50,7 +50,8 @@ impl Controller for Driver {
         let driver = self.clone();
         let topology = request.accessibility_requirements.unwrap_or_default();
         let volume = self
-            .change_pool(move |pool| {
+            .run_at_disk(move |engine| {
+                let pool = &*engine.pool()?;
                 request::require_filesystem(&request.volume_capabilities, pool.filesystem())?;
                 driver.require_here(pool, &topology)?;
                 let record = pool.create(spec, range)?;
@@ -66,7 +67,8 @@ impl Controller for Driver {
     ) -> Result<Response<csi::DeleteVolumeResponse>, Status> {
         let request = request.into_inner();
         request::required("volume_id", &request.volume_id)?;
-        self.change_pool(move |pool| pool.delete(&request.volume_id)).await?;
+        self.run_at_disk(move |engine| engine.pool()?.delete(&request.volume_id))
+            .await?;
         Ok(Response::new(csi::DeleteVolumeResponse {}))
     }
 
@@ -132,7 +134,8 @@ impl Controller for Driver {
         request::required("volume_id", &id)?;
         let node = self.node_name.to_string();
         let response = self
-            .run_in_pool(move |pool| {
+            .run_at_disk(move |engine| {
+                let pool = &*engine.pool()?;
                 let record = pool.volume(&id)?;
                 // A volume whose data is gone is mounted nowhere, and the health calls tell why.
                 let mounted = pool.mounts(&record).is_ok_and(|mounts| !mounts.is_empty());

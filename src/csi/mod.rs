@@ -27,8 +27,8 @@ pub const DRIVER_NAME: &str = "csi.berth.dev";
 pub const TOPOLOGY_POOL: &str = "topology.berth.dev/pool";
 /// The topology key of the node.
 pub const TOPOLOGY_NODE: &str = "topology.berth.dev/node";
-/// How many calls may wait for the disk at the same time; there are more threads than that.
-const CHANGES: usize = 96;
+/// How many calls about data on the disk may be at work at the same time; there are more threads than that.
+const AT_DISK: usize = 96;
 /// The longest value of a Kubernetes label.
 const LONGEST_LABEL: usize = 63;
 
@@ -38,7 +38,7 @@ pub struct Driver {
     engine: Arc<Engine>,
     node_name: Arc<str>,
     kubelet_dir: Arc<KubeletDir>,
-    changes: Arc<Semaphore>,
+    at_disk: Arc<Semaphore>,
 }
 
 impl Driver {
@@ -48,7 +48,7 @@ impl Driver {
             engine,
             node_name: node_name.into(),
             kubelet_dir: Arc::new(kubelet_dir),
-            changes: Arc::new(Semaphore::new(CHANGES)),
+            at_disk: Arc::new(Semaphore::new(AT_DISK)),
         }
     }
 
@@ -67,7 +67,7 @@ impl Driver {
         }
     }
 
-    /// Like [`Driver::run`], for work that needs the pool.
+    /// Like [`Driver::run`], for work that needs to know the pool, but no volume's data.
     async fn run_in_pool<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Pool) -> Result<T, engine::Error> + Send + 'static,
@@ -75,17 +75,18 @@ impl Driver {
         self.run(|engine| work(&*engine.pool()?)).await
     }
 
-    /// Like [`Driver::run_in_pool`], for work that makes something durable. However many of these
-    /// calls a disk that hangs keeps waiting, there are threads left for those that need no disk.
-    async fn change_pool<T: Send + 'static>(
+    /// Like [`Driver::run`], for work with data or records on the disk. However many of these calls a
+    /// disk that hangs keeps waiting, there are threads left for those that need no disk, and for
+    /// pods that end.
+    async fn run_at_disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Pool) -> Result<T, engine::Error> + Send + 'static,
+        work: impl FnOnce(&Engine) -> Result<T, engine::Error> + Send + 'static,
     ) -> Result<T, Status> {
         // Never closed, so never refused.
-        let turn = self.changes.clone().acquire_owned().await;
-        self.run_in_pool(move |pool| {
+        let turn = self.at_disk.clone().acquire_owned().await;
+        self.run(move |engine| {
             let _turn = turn;
-            work(pool)
+            work(engine)
         })
         .await
     }

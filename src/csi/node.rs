@@ -32,7 +32,7 @@ impl Node for Driver {
         let id = request::required("volume_id", &request.volume_id)?.to_owned();
         let staging = self.path("staging_target_path", &request.staging_target_path)?;
         let capability = request::one_capability(request.volume_capability.as_ref())?;
-        self.run_in_pool(move |pool| pool.stage(&id, &staging, &capability))
+        self.run_at_disk(move |engine| engine.pool()?.stage(&id, &staging, &capability))
             .await?;
         Ok(Response::new(csi::NodeStageVolumeResponse {}))
     }
@@ -72,8 +72,11 @@ impl Node for Driver {
         }
         let staging = self.path("staging_target_path", &request.staging_target_path)?;
         let read_only = request.readonly;
-        self.run_in_pool(move |pool| pool.publish(&id, &staging, &target, &capability, read_only))
-            .await?;
+        self.run_at_disk(move |engine| {
+            let pool = engine.pool()?;
+            pool.publish(&id, &staging, &target, &capability, read_only)
+        })
+        .await?;
         Ok(Response::new(csi::NodePublishVolumeResponse {}))
     }
 
@@ -100,7 +103,7 @@ impl Node for Driver {
             .kubelet_dir
             .target(path)
             .map_err(|error| Status::not_found(format!("volume {} is not there: {error}", shorten(&id))))?;
-        let space = self.run_in_pool(move |pool| pool.stats(&id, &path)).await?;
+        let space = self.run_at_disk(move |engine| engine.pool()?.stats(&id, &path)).await?;
         Ok(Response::new(csi::NodeGetVolumeStatsResponse { usage: usage(&space) }))
     }
 

@@ -55,7 +55,7 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts watching the engine's pool, with all that an open pool needs.
+    /// Opens the engine's pool and watches it from then on, with all that an open pool needs.
     pub fn start(engine: Arc<Engine>) -> std::io::Result<Self> {
         let stop = Arc::new(Stop::default());
         let watched = stop.clone();
@@ -81,8 +81,8 @@ impl Drop for Background {
 
 fn watch(engine: &Arc<Engine>, stop: &Stop) {
     let mut workers: Option<Workers> = None;
+    engine.open_pool();
     loop {
-        engine.look_after_pool();
         let pool = engine.pool().ok();
         let current = workers.as_ref().map(|workers| &workers.pool);
         let same = match (&pool, current) {
@@ -98,6 +98,7 @@ fn watch(engine: &Arc<Engine>, stop: &Stop) {
         if !stop.wait(WATCH) {
             return;
         }
+        engine.look_after_pool();
     }
 }
 

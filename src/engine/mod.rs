@@ -31,6 +31,9 @@ use capacity::Policy;
 pub use error::{Error, Kind};
 pub use pool::{Pool, Stray};
 
+/// The reason for which there is no pool before the first one was opened.
+const OPENING: &str = "PoolOpening";
+
 /// What the engine is told once.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -60,20 +63,29 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the pool. Without one the engine still answers, and takes the pool as soon as it is
-    /// there (see [`Engine::look_after_pool`]).
+    /// An engine without a pool until [`Engine::open_pool`]. Without one it still answers.
     pub fn new(settings: Settings, backend: Arc<dyn Backend>, mounter: Arc<dyn Mounter>) -> Self {
-        let engine = Self {
+        let message = format!("{} is still being opened", settings.pool.display());
+        Self {
             settings,
             backend,
             mounter,
             state: RwLock::new(Err(Problem {
-                reason: "PoolUnreadable",
-                message: "the pool has not been opened yet".to_owned(),
+                reason: OPENING,
+                message,
             })),
-        };
-        engine.look(true);
-        engine
+        }
+    }
+
+    /// Opens the pool for the first time, and makes it if that was asked for. If there is none, it
+    /// is taken as soon as it is there (see [`Engine::look_after_pool`]).
+    pub fn open_pool(&self) {
+        self.look(true);
+    }
+
+    /// Whether the pool is still being opened for the first time.
+    pub fn is_opening(&self) -> bool {
+        self.pool_or_problem().is_err_and(|problem| problem.reason == OPENING)
     }
 
     /// The open pool, or an error that says why there is none.

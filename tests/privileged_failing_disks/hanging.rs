@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 use berth::proto::registration::InfoRequest;
 use tokio::task::JoinSet;
 
-use super::common::health::all_is_well;
+use super::common::health::{all_is_well, pool_is_lost};
 use super::common::isolated::figure;
+use super::common::requests::staging_path;
 use super::common::{Agent, Clients, Filesystem, eventually, http, raw};
 use super::patient::{Patient, at_once, sound};
 
 /// How long the disk hangs, unless `BERTH_HANG_SECONDS` says something else. From 10 s on the agent
 /// takes it for hanging.
 const HANG: Duration = Duration::from_secs(14);
-/// More calls than the agent has threads for them.
+/// The threads that the agent has for calls, and more calls than that.
+const THREADS: usize = 128;
 const CALLS: usize = 200;
 /// How long something may take that has nothing to do with the disk, on a slow machine.
 const SOON: Duration = Duration::from_secs(8);
@@ -72,6 +74,77 @@ async fn hang(patient: &Patient) {
     eventually("the agent is ready again", async || clients.ready().await).await;
     all_is_well(&clients, &pod.id).await;
     assert_eq!(clients.list().await.unwrap().len(), CALLS + 1);
+}
+
+#[test]
+fn privileged_mounts_that_wait_for_the_disk_leave_threads_to_others() {
+    let name = "hanging::privileged_mounts_that_wait_for_the_disk_leave_threads_to_others";
+    at_once(name, &[Filesystem::Xfs], async |patient| {
+        let agent = patient.agent().await;
+        let clients = agent.clients().await;
+        let mut volumes = Vec::new();
+        for number in 0..CALLS {
+            volumes.push(clients.create(&format!("volume {number}")).await.unwrap());
+        }
+        assert!(agent.terminate().success());
+        patient.forget();
+        let agent = patient.agent().await;
+        // At once: half a second after its start the agent measures what is in the volumes.
+        let illness = patient.fall_ill("delay {} 0 600000");
+        // A connection takes 128 calls at a time.
+        let callers = [agent.clients().await, agent.clients().await];
+        let mut calls = JoinSet::new();
+        for (number, id) in volumes.into_iter().enumerate() {
+            let (clients, staging) = (callers[number % 2].clone(), staging_path(&agent, &id));
+            calls.spawn(async move { clients.stage(&id, &staging).await });
+        }
+        // On a connection of its own: on the others no more calls are let in.
+        let clients = agent.clients().await;
+        for _ in 0..5 {
+            others_go_on(&agent, &clients).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let mut known = 0;
+        while let Some(call) = calls.try_join_next() {
+            call.unwrap().expect("what the kernel had read before is mounted");
+            known += 1;
+        }
+        assert!(CALLS - known > THREADS, "{known} calls did not wait for the disk");
+        drop(illness);
+        while let Some(call) = calls.join_next().await {
+            call.unwrap().expect("the volume is mounted after all");
+        }
+    });
+}
+
+#[test]
+fn privileged_an_agent_that_starts_on_a_disk_that_hangs_says_so_and_takes_it_later() {
+    let name = "hanging::privileged_an_agent_that_starts_on_a_disk_that_hangs_says_so_and_takes_it_later";
+    // A btrfs as small as this one is read whole when it is mounted.
+    at_once(name, &[Filesystem::Xfs, Filesystem::Ext4], async |patient| {
+        let agent = patient.agent().await;
+        let old = agent.clients().await.create("old").await.unwrap();
+        assert!(agent.terminate().success());
+        patient.forget();
+        let illness = patient.fall_ill("delay {} 0 600000");
+        let agent = patient.agent().await;
+        let clients = agent.clients().await;
+        let address = agent.http_address().trim_start_matches("http://").to_owned();
+        assert_eq!(http::get(&address, "/healthz").status, 200);
+        let page = http::get(&address, "/readyz");
+        assert!(
+            page.status == 503 && page.body.contains("is still being opened"),
+            "{}",
+            page.body
+        );
+        pool_is_lost(&clients, &old, "PoolOpening").await;
+        let registration = agent.kubelet("plugins_registry/csi.berth.dev-reg.sock");
+        assert!(!registration.exists());
+        drop(illness);
+        eventually("the agent takes the pool", async || clients.ready().await).await;
+        all_is_well(&clients, &old).await;
+        eventually("the kubelet is told", async || registration.exists()).await;
+    });
 }
 
 /// Whatever needs no disk, or another one, is answered. Returns how long the slowest of it took.

@@ -103,6 +103,13 @@ impl Patient {
         self.device.mount(&self.pool());
     }
 
+    /// Unmounts and mounts, while no agent runs: what the kernel had read of the disk it has to read again.
+    pub fn forget(&self) {
+        nix::mount::umount(&self.pool()).expect("nobody uses it");
+        run(Command::new("blockdev").arg("--flushbufs").arg(self.device.path()));
+        self.mount();
+    }
+
     /// As a person does it after a disk failed, under an agent that runs: unmount and mount.
     pub async fn mount_again(&self, clients: &Clients) {
         unmount_lazily(&self.pool());

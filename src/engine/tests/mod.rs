@@ -90,7 +90,9 @@ impl Bench {
                 overcommit: 1.0,
             },
         };
-        Engine::new(settings, self.backend.clone(), self.mounter.clone())
+        let engine = Engine::new(settings, self.backend.clone(), self.mounter.clone());
+        engine.open_pool();
+        engine
     }
 
     /// The names in a directory of the pool, sorted.

@@ -44,6 +44,16 @@ hand_down_controllers() {
         die "the cgroup $1 hands down no controllers. It has to be a real root, or without processes (it has $(wc -l <"$1/cgroup.procs"))"
 }
 
+# cgroup_favour MACHINE TIMES: when CPU time is short, it gets this many times what another machine gets.
+cgroup_favour() {
+    local tree dir
+    for tree in $(cgroup_trees); do
+        dir=$tree/$CLUSTER/$1
+        if [[ -f $dir/cpu.shares ]]; then echo $((1024 * $2)) >"$dir/cpu.shares"; fi
+        if [[ -f $dir/cpu.weight ]]; then echo $((100 * $2)) >"$dir/cpu.weight"; fi
+    done
+}
+
 # cgroup_enter MACHINE: moves the calling process.
 cgroup_enter() {
     local tree

@@ -27,6 +27,9 @@ machine_start() {
     fi
     cgroup_make "$machine"
     cgroup_make outside
+    # Elsewhere it has CPUs of its own. Without them the API server lags behind the kubelets, refuses them what it has not
+    # heard of yet (a claim of a pod that is new on the node), and they ask again after ten seconds.
+    [[ $machine != control-plane ]] || cgroup_favour "$machine" 8
     (
         cgroup_enter outside
         exec env "${NO_PROXY_VARIABLES[@]}" setsid "${inside[@]}" unshare --net --mount --pid --uts --ipc \
