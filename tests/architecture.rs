@@ -74,6 +74,34 @@ fn each_module_keeps_to_its_own_world() {
     report(&found);
 }
 
+/// `docker build` sees of the repository only what .dockerignore lets in.
+#[test]
+fn what_the_sources_include_is_in_the_build_of_the_image() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ignore = fs::read_to_string(root.join(".dockerignore")).unwrap();
+    let mut found = Vec::new();
+    for source in sources("src") {
+        for macro_call in ["include_str!(\"", "include_bytes!(\""] {
+            for (at, _) in source.all.match_indices(macro_call) {
+                let included = source.all[at + macro_call.len()..].split('"').next().unwrap();
+                let file = root.join(&source.path).parent().unwrap().join(included);
+                let file = file.canonicalize().unwrap();
+                let top = file
+                    .strip_prefix(root.canonicalize().unwrap())
+                    .unwrap()
+                    .iter()
+                    .next()
+                    .unwrap();
+                let let_in = format!("!{}", top.to_str().unwrap());
+                if !ignore.lines().any(|line| line == let_in) {
+                    found.push(format!("{}: {included} is kept out by .dockerignore", source.path));
+                }
+            }
+        }
+    }
+    report(&found);
+}
+
 #[test]
 fn dangerous_and_generated_code_is_fenced_off() {
     let mut found = Vec::new();
