@@ -19,6 +19,11 @@ pub fn socket_path(kubelet_dir: &Path) -> std::path::PathBuf {
         .join(format!("{DRIVER_NAME}-reg.sock"))
 }
 
+/// Where the kubelet of `kubelet_dir` has the volumes of the driver staged.
+pub fn staging_dir(kubelet_dir: &Path) -> std::path::PathBuf {
+    kubelet_dir.join("plugins/kubernetes.io/csi").join(DRIVER_NAME)
+}
+
 /// Answers the kubelet's questions about the driver.
 #[derive(Debug, Clone)]
 pub struct Registrar {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use common::disk::mount_depth;
+use common::disk::{mount_depth, unmount_lazily};
 use common::{Agent, Node, Published, on_every_filesystem, refused};
 use tonic::Code;
 
@@ -46,6 +46,35 @@ fn privileged_published_volumes_are_served_on_after_an_update() {
         assert_eq!(mount_depth(&volume.target), 1, "ending took the mount off");
         let agent = node.agent().await;
         serves_on(&node, &agent, &volume, pod).await;
+    });
+}
+
+/// The kubelet forgets a driver whose socket goes, and knows one again only when there is a pool.
+#[test]
+fn privileged_the_kubelet_keeps_the_driver_as_long_as_pods_have_to_end() {
+    let name = "privileged_the_kubelet_keeps_the_driver_as_long_as_pods_have_to_end";
+    on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let registration = agent.kubelet("plugins_registry/csi.berth.dev-reg.sock");
+        let volume = agent.clients().await.publish_new(&agent, "pod").await;
+        assert!(agent.terminate().success());
+        assert!(registration.exists(), "the kubelet would forget the driver");
+        unmount_lazily(&node.pool());
+        let agent = node.agent_with(&[]).await;
+        let clients = agent.clients().await;
+        assert!(!clients.ready().await);
+        clients.take_down(&volume).await.unwrap();
+        assert!(agent.terminate().success());
+        assert!(registration.exists(), "it is the first agent's still");
+
+        node.disk.mount(&node.pool(), "");
+        let agent = node.agent().await;
+        common::eventually("the kubelet is told", async || {
+            std::os::unix::net::UnixStream::connect(&registration).is_ok()
+        })
+        .await;
+        assert!(agent.terminate().success());
+        assert!(!registration.exists(), "nobody needs the driver any more");
     });
 }
 

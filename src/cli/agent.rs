@@ -74,7 +74,7 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
     let (stop, stopped) = watch::channel(false);
 
     // Before the sockets are, which would make the directory: no kubelet looks into a mistyped one.
-    let mounter = LinuxMounter::new(&args.kubelet_dir).context("--kubelet-dir")?;
+    let mounter = Arc::new(LinuxMounter::new(&args.kubelet_dir).context("--kubelet-dir")?);
     // Sockets next: a second agent ends here, before it touches anything.
     let csi_socket = Socket::claim(&args.csi_endpoint)?;
     let registration_socket = Socket::claim(&registration::socket_path(args.kubelet_dir.path()))?;
@@ -84,7 +84,7 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
         init_pool: args.init_pool,
         policy: args.policy(),
     };
-    let engine = Arc::new(Engine::new(settings, Arc::new(DirectoryBackend), Arc::new(mounter)));
+    let engine = Arc::new(Engine::new(settings, Arc::new(DirectoryBackend), mounter.clone()));
     let metrics = Metrics::new();
     http::serve(args.http_addr, engine.clone(), metrics.clone(), stopped.clone())
         .await
@@ -101,7 +101,11 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
         .add_service(ControllerServer::new(driver.clone()))
         .add_service(NodeServer::new(driver))
         .add_service(AdminServer::new(AdminService::new(engine.clone())))
-        .serve_with_incoming_shutdown(csi_socket.listen(stopped.clone())?, until(stopped.clone()));
+        .serve_with_incoming_shutdown(csi_socket.listen(stopped.clone(), || false)?, until(stopped.clone()));
+    // Without its socket the kubelet forgets the driver, and then no pod on this node can end: not before the next
+    // agent has a pool again.
+    let staged = registration::staging_dir(args.kubelet_dir.path());
+    let pods_are_left = move || mounter.any_beneath(&staged).unwrap_or(false);
     let registration = async {
         tokio::select! {
             () = pool_opens(&engine) => {}
@@ -109,7 +113,10 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
         }
         server()
             .add_service(RegistrationServer::new(Registrar::new(&args.csi_endpoint)))
-            .serve_with_incoming_shutdown(registration_socket.listen(stopped.clone())?, until(stopped.clone()))
+            .serve_with_incoming_shutdown(
+                registration_socket.listen(stopped.clone(), pods_are_left)?,
+                until(stopped.clone()),
+            )
             .await?;
         anyhow::Ok(())
     };

@@ -53,6 +53,17 @@ impl LinuxMounter {
         })
     }
 
+    /// Whether anything is mounted beneath `directory`, a path as the kubelet writes it. No disk is asked.
+    pub fn any_beneath(&self, directory: &Path) -> Result<bool, Error> {
+        let mounts = self
+            .table
+            .current()
+            .map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
+        Ok(mounts
+            .iter()
+            .any(|mount| self.as_kubelet_writes(&mount.mount_point).starts_with(directory)))
+    }
+
     fn parent(&self, target: &TargetPath) -> Result<OwnedFd, Error> {
         let parent = target.path().parent().unwrap_or(&self.kubelet_dir);
         target

@@ -70,8 +70,13 @@ impl Socket {
     }
 
     /// Listens, and hands over the connections of callers that may call, until `stop` says so. A
-    /// socket file that disappears is made again.
-    pub fn listen(self, mut stop: watch::Receiver<bool>) -> Result<ReceiverStream<io::Result<Connection>>, Error> {
+    /// socket file that disappears is made again. In the end it goes, unless `stays` says then that
+    /// somebody counts on it.
+    pub fn listen(
+        self,
+        mut stop: watch::Receiver<bool>,
+        stays: impl Fn() -> bool + Send + 'static,
+    ) -> Result<ReceiverStream<io::Result<Connection>>, Error> {
         let mut bound = Bound::new(&self.path)?;
         let mut crowd = Crowd::new(MOST, None);
         let (sender, receiver) = mpsc::channel(BACKLOG);
@@ -103,6 +108,7 @@ impl Socket {
                     },
                 }
             }
+            bound.stays = stays();
         });
         Ok(ReceiverStream::new(receiver))
     }
@@ -118,6 +124,8 @@ struct Bound {
     listener: UnixListener,
     path: PathBuf,
     inode: (u64, u64),
+    /// Whether the file outlives the listener.
+    stays: bool,
 }
 
 impl Bound {
@@ -140,6 +148,7 @@ impl Bound {
             listener,
             path: path.to_owned(),
             inode,
+            stays: false,
         })
     }
 
@@ -150,7 +159,7 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if self.is_intact() {
+        if !self.stays && self.is_intact() {
             let _ = fs::remove_file(&self.path);
         }
     }
