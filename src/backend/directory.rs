@@ -65,8 +65,8 @@ impl Backend for DirectoryBackend {
         })
     }
 
-    fn usage(&self, volume: BorrowedFd<'_>) -> Result<Usage, Error> {
-        usage::measure(volume).map_err(|errno| Error::new("measure", "the volume", errno))
+    fn usage(&self, volume: BorrowedFd<'_>, pace: &mut dyn FnMut() -> bool) -> Result<Option<Usage>, Error> {
+        usage::measure(volume, pace).map_err(|errno| Error::new("measure", "the volume", errno))
     }
 
     fn purge(&self, trash: BorrowedFd<'_>, id: &VolumeId, pace: &mut dyn FnMut() -> bool) -> Result<Purge, Error> {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -20,6 +22,8 @@ pub struct FakeBackend {
     space: Mutex<Space>,
     /// What every volume is said to use; measured when absent.
     usage: Mutex<Option<u64>>,
+    /// How long it takes to measure one.
+    walk: Mutex<Duration>,
     made: Mutex<HashMap<VolumeId, OwnedFd>>,
     meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -50,6 +54,11 @@ impl FakeBackend {
     /// Changes what [`Backend::usage`] says of every volume.
     pub fn set_usage(&self, bytes: u64) {
         *self.usage.lock().unwrap() = Some(bytes);
+    }
+
+    /// Lets every volume take this long to measure, unless the walk is told to end.
+    pub fn set_walk(&self, time: Duration) {
+        *self.walk.lock().unwrap() = time;
     }
 }
 
@@ -88,12 +97,21 @@ impl Backend for FakeBackend {
         self.faults.run("space", error, || Ok(*self.space.lock().unwrap()))
     }
 
-    fn usage(&self, volume: BorrowedFd<'_>) -> Result<Usage, Error> {
+    fn usage(&self, volume: BorrowedFd<'_>, pace: &mut dyn FnMut() -> bool) -> Result<Option<Usage>, Error> {
         let error = |errno| Error::new("measure", "the volume", errno);
         let said = *self.usage.lock().unwrap();
-        self.faults.run("usage", error, || match said {
-            Some(bytes) => Ok(Usage { bytes, inodes: 1 }),
-            None => self.real.usage(volume),
+        let end = Instant::now() + *self.walk.lock().unwrap();
+        self.faults.run("usage", error, || {
+            while Instant::now() < end {
+                if !pace() {
+                    return Ok(None);
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            match said {
+                Some(bytes) => Ok(pace().then_some(Usage { bytes, inodes: 1 })),
+                None => self.real.usage(volume, pace),
+            }
         })
     }
 

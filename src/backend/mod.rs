@@ -29,8 +29,9 @@ pub trait Backend: Send + Sync {
     /// What may still be written to the data that `volume` refers to, and what is.
     fn space(&self, volume: BorrowedFd<'_>) -> Result<Space, Error>;
 
-    /// Measures what the volume itself uses. This may read all its directories.
-    fn usage(&self, volume: BorrowedFd<'_>) -> Result<Usage, Error>;
+    /// Measures what the volume itself uses. This may read all its directories, so it calls `pace` at
+    /// every entry; `None` when `pace` returned `false`.
+    fn usage(&self, volume: BorrowedFd<'_>, pace: &mut dyn FnMut() -> bool) -> Result<Option<Usage>, Error>;
 
     /// Removes the volume `id` from the directory `trash`, calling `pace` between steps. When
     /// `pace` returns `false` it stops with [`Purge::Stopped`]; a later call goes on.

@@ -14,12 +14,17 @@ use crate::sys::beneath::open_directory;
 const DEEPEST: usize = 256;
 
 /// Adds up everything in the tree whose root is `volume`. Files that vanish meanwhile do not count.
-pub fn measure(volume: BorrowedFd<'_>) -> nix::Result<Usage> {
+///
+/// A walk can take hours and holds its pool for as long: it ends with `None` as soon as `pace` says so.
+pub fn measure(volume: BorrowedFd<'_>, pace: &mut dyn FnMut() -> bool) -> nix::Result<Option<Usage>> {
     let root = fstat(volume)?;
     let mut usage = Usage::default();
     add(&mut usage, &root);
     let mut open = vec![read(open_directory(volume, ".")?)?];
     while let Some(directory) = open.last_mut() {
+        if !pace() {
+            return Ok(None);
+        }
         let Some(entry) = directory.entries.next() else {
             open.pop();
             continue;
@@ -47,7 +52,7 @@ pub fn measure(volume: BorrowedFd<'_>) -> nix::Result<Usage> {
             }
         }
     }
-    Ok(usage)
+    Ok(Some(usage))
 }
 
 struct Open {
@@ -64,4 +69,38 @@ fn add(usage: &mut Usage, status: &FileStat) {
     usage.inodes += 1;
     let blocks = u64::try_from(status.st_blocks).unwrap_or(0);
     usage.bytes = usage.bytes.saturating_add(blocks.saturating_mul(512));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    #[test]
+    fn a_walk_ends_at_the_very_entry_at_which_it_is_told_to() {
+        let root = tempfile::tempdir().expect("temp");
+        for directory in ["a/b/c", "d"] {
+            fs::create_dir_all(root.path().join(directory)).expect("mkdir");
+            for file in 0..20 {
+                fs::write(root.path().join(directory).join(file.to_string()), "data").expect("write");
+            }
+        }
+        let volume = File::open(root.path()).expect("open");
+        let walk = |until: u32| {
+            let mut asked = 0;
+            let mut pace = || {
+                asked += 1;
+                asked < until
+            };
+            let usage = measure(volume.as_fd(), &mut pace).expect("measure");
+            (usage.map(|usage| usage.inodes), asked)
+        };
+        let (inodes, asked) = walk(u32::MAX);
+        assert_eq!(inodes, Some(1 + 4 + 40));
+        assert!(asked >= 4 + 40, "asked {asked} times");
+        for until in 1..=asked {
+            assert_eq!(walk(until), (None, until));
+        }
+    }
 }

@@ -149,7 +149,7 @@ impl Pool {
             let mut last: Option<VolumeId> = None;
             while let Some(id) = self.next_volume(last.as_ref()) {
                 let since = Instant::now();
-                if let Err(error) = self.measure_one(&id) {
+                if let Err(error) = self.measure_one(&id, stop) {
                     debug!(volume = %id, %error, "not measured");
                 }
                 // A large volume is followed by a pause as long as itself.

@@ -27,6 +27,7 @@ use crate::backend::{Backend, Usage};
 use crate::mount::Mounter;
 use crate::store;
 use crate::volume::{Record, VolumeId};
+use background::Stop;
 use capacity::Policy;
 pub use error::{Error, Kind};
 pub use pool::{Pool, Stray};
@@ -128,6 +129,9 @@ impl Engine {
             (_, Ok(_)) => {}
         }
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = after;
+        if let Ok(pool) = before {
+            pool.retire();
+        }
     }
 
     fn open(&self, may_init: bool) -> Result<Pool, store::Error> {
@@ -155,7 +159,7 @@ impl Engine {
 pub struct Overview {
     /// The volume.
     pub record: Arc<Record>,
-    /// What it uses, if that was asked for and could be measured.
+    /// What it uses, if that was asked for and could be measured before the pool was let go of.
     pub usage: Option<Usage>,
     /// Where it is mounted.
     pub mounts: Vec<PathBuf>,
@@ -190,7 +194,7 @@ impl Pool {
             Overview {
                 usage: directory
                     .filter(|_| measure)
-                    .and_then(|directory| self.backend.usage(directory).ok()),
+                    .and_then(|directory| self.backend.usage(directory, &mut || !self.is_retired()).ok()?),
                 mounts: directory
                     .and_then(|directory| self.mounter.mounts_of(directory).ok())
                     .unwrap_or_default()
@@ -216,12 +220,15 @@ impl Pool {
         self.registry().promises(0).committed
     }
 
-    fn measure_one(&self, id: &VolumeId) -> Result<(), Error> {
+    /// Remembers what the volume `id` uses, unless told to stop first.
+    fn measure_one(&self, id: &VolumeId, stop: &Stop) -> Result<(), Error> {
         use std::os::fd::AsFd;
 
         let record = self.find(id.as_str())?;
-        let usage = self.backend.usage(self.data(&record)?.directory.as_fd())?;
-        self.registry().measured(id, usage.bytes);
+        let data = self.data(&record)?;
+        if let Some(usage) = self.backend.usage(data.directory.as_fd(), &mut || !stop.is_set())? {
+            self.registry().measured(id, usage.bytes);
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,6 +41,7 @@ pub struct Pool {
     strays: Vec<Stray>,
     /// How the disk refused the last change, if it did.
     refusal: Mutex<Option<String>>,
+    retired: AtomicBool,
 }
 
 /// Something in the pool that no record explains. Berth reports it and leaves it alone.
@@ -74,6 +76,7 @@ impl Pool {
             quarantined: BTreeMap::new(),
             strays: Vec::new(),
             refusal: Mutex::default(),
+            retired: AtomicBool::new(false),
         };
         for found in contents.quarantined {
             warn!(path = %found.path.display(), problem = found.problem, "record set aside, left as it is");
@@ -201,6 +204,17 @@ impl Pool {
             None => Ok(()),
             Some(message) => Err(Error::new(Kind::Precondition, message)),
         }
+    }
+
+    /// Ends every walk through a volume: whoever walks holds the pool's lock, and until it is free
+    /// nobody can open the pool again.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the engine has let go of the pool.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// Remembers whether the disk took a change: some file systems tell in no other way that they

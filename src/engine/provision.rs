@@ -154,9 +154,11 @@ impl Pool {
             return Err(Error::new(Kind::Conflict, message));
         }
         let data = self.data(&tombstone)?;
-        let measure = || self.backend.usage(data.directory.as_fd());
+        let measure = || self.backend.usage(data.directory.as_fd(), &mut || !self.is_retired());
         let used = key.unhurried(|| name_key.as_ref().map_or_else(measure, |key| key.unhurried(measure)));
-        let used = used?.bytes;
+        let used = used?.ok_or_else(|| let_go(self, id))?.bytes;
+        // The disk may have gone in the time that took.
+        self.store.verify()?;
         let reservation = self.reserve(tombstone.capacity, used)?;
         match self.store.relocate(&tombstone.id, Area::Trash, Area::Volumes) {
             // It never found a way into the trash.
@@ -179,6 +181,14 @@ impl Pool {
         info!(volume = id, "volume brought back");
         Ok(record)
     }
+}
+
+fn let_go(pool: &Pool, id: &str) -> Error {
+    let message = format!(
+        "the disk of {} went away while volume {id} was measured; nothing was changed. Try again when it is back",
+        pool.path().display()
+    );
+    Error::new(Kind::Precondition, message)
 }
 
 /// Whether a second request for a name asks for what the first one made.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nix::errno::Errno;
 
 use super::*;
+use crate::engine::background::Stop;
 use crate::faults::{Fault, When};
 
 #[test]
@@ -81,7 +82,7 @@ fn a_deleted_volume_promises_nothing_and_what_it_holds_is_not_free() {
     pool.create(kept("a"), exactly(60 * GIB)).unwrap();
     bench.backend.set_space(DISK, 50 * GIB);
     bench.backend.set_usage(50 * GIB);
-    pool.measure_one(&id_of("a")).unwrap();
+    pool.measure_one(&id_of("a"), &Stop::default()).unwrap();
     assert_eq!(pool.available().unwrap(), 40 * GIB);
     pool.delete(id_of("a").as_str()).unwrap();
     assert_eq!(pool.committed_bytes(), 0);
@@ -106,7 +107,7 @@ fn what_is_measured_feeds_what_can_be_promised() {
     bench.backend.set_space(DISK, 50 * GIB);
     assert_eq!(pool.available().unwrap(), 0);
     bench.backend.set_usage(50 * GIB);
-    pool.measure_one(&id).unwrap();
+    pool.measure_one(&id, &Stop::default()).unwrap();
     assert_eq!(pool.available().unwrap(), 40 * GIB);
     // Somebody else fills the disk.
     bench.backend.set_space(DISK, 70 * GIB);
@@ -115,7 +116,7 @@ fn what_is_measured_feeds_what_can_be_promised() {
     // Not measured yet, the volume counts as holding what nobody else is known to hold.
     let pool = bench.open();
     assert_eq!(pool.available().unwrap(), 30 * GIB);
-    pool.measure_one(&id).unwrap();
+    pool.measure_one(&id, &Stop::default()).unwrap();
     assert_eq!(pool.available().unwrap(), 20 * GIB);
 }
 

@@ -50,7 +50,9 @@ const LIFE: [Step; 12] = [
     ("undelete a", |_, engine| {
         engine.pool()?.undelete(id_of("a").as_str()).map(drop)
     }),
-    ("measure a", |_, engine| engine.pool()?.measure_one(&id_of("a"))),
+    ("measure a", |_, engine| {
+        engine.pool()?.measure_one(&id_of("a"), &Stop::default())
+    }),
     ("delete b", |_, engine| engine.pool()?.delete(id_of("b").as_str())),
     ("purge b", |_, engine| {
         engine.pool()?.purge(&id_of("b"), &Stop::default())

@@ -9,6 +9,7 @@ mod publish;
 mod quarantine;
 mod reaper;
 mod recovery;
+mod walks;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
