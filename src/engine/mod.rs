@@ -18,9 +18,10 @@ mod registry;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tracing::{error, info};
+use uuid::Uuid;
 
 pub use crate::backend::Space;
 use crate::backend::{Backend, Usage};
@@ -57,6 +58,9 @@ pub struct Engine {
     backend: Arc<dyn Backend>,
     mounter: Arc<dyn Mounter>,
     state: RwLock<Result<Arc<Pool>, Problem>>,
+    /// The first pool that was served. The node's label and whoever asked once go by it, so no other
+    /// one is taken in its place.
+    served: OnceLock<Uuid>,
 }
 
 impl Engine {
@@ -71,6 +75,7 @@ impl Engine {
                 reason: "PoolUnreadable",
                 message: "the pool has not been opened yet".to_owned(),
             })),
+            served: OnceLock::new(),
         };
         engine.look(true);
         engine
@@ -110,6 +115,9 @@ impl Engine {
             },
             Err(_) => self.open(may_init).map(Arc::new).map_err(|error| Problem::from(&error)),
         };
+        if let Ok(pool) = &after {
+            self.served.get_or_init(|| pool.uuid());
+        }
         match (&before, &after) {
             (Err(old), Err(new)) if old == new => return,
             (_, Err(problem)) => error!(reason = problem.reason, "{}", problem.message),
@@ -122,6 +130,7 @@ impl Engine {
         let open = || {
             Pool::open(
                 &self.settings.pool,
+                self.served.get().copied(),
                 self.backend.clone(),
                 self.mounter.clone(),
                 self.settings.policy,

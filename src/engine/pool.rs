@@ -52,15 +52,16 @@ pub enum Stray {
 }
 
 impl Pool {
-    /// Opens the pool and brings it into order: the very steps that calls take, taken again for
-    /// whatever was interrupted.
+    /// Opens the pool, and if `only` names one, no other, and brings it into order: the very steps
+    /// that calls take, taken again for whatever was interrupted.
     pub fn open(
         path: &Path,
+        only: Option<Uuid>,
         backend: Arc<dyn Backend>,
         mounter: Arc<dyn Mounter>,
         policy: Policy,
     ) -> Result<Self, store::Error> {
-        let store = Store::open(path)?;
+        let store = Store::open_only(path, only)?;
         let contents = store.load()?;
         store.clear_staging()?;
         let mut pool = Self {

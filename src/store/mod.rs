@@ -27,6 +27,7 @@ use nix::fcntl::{OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use uuid::Uuid;
 
 pub use error::Error;
 pub use init::init;
@@ -62,6 +63,11 @@ impl Store {
     /// Refuses a directory without a pool file, a pool on another file system than it was made
     /// on, a newer format, and a pool that another process holds.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_only(path, None)
+    }
+
+    /// Opens the pool at `path` like [`Store::open`], and if `only` names one, no other.
+    pub fn open_only(path: &Path, only: Option<Uuid>) -> Result<Self, Error> {
         let root = beneath::open_root(path).map_err(|errno| Error::io("open", path, errno))?;
         let info = read_pool_file(path, root.as_fd())?;
         let found =
@@ -71,6 +77,13 @@ impl Store {
                 path: path.to_owned(),
                 expected: format!("{} {}", info.filesystem.kind, info.filesystem.id),
                 found: format!("{} {}", found.kind, found.id),
+            });
+        }
+        if let Some(served) = only.filter(|only| *only != info.uuid) {
+            return Err(Error::AnotherPool {
+                path: path.to_owned(),
+                served,
+                found: info.uuid,
             });
         }
         let lock = lock(path, root.as_fd())?;
