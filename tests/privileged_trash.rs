@@ -363,3 +363,51 @@ fn privileged_a_deletion_that_cannot_be_finished_keeps_no_other_volume_from_bein
         assert_eq!(std::fs::read(node.volume(&id).join("a")).unwrap(), b"data");
     });
 }
+
+/// A deletion that is durable, and no way into the trash for its data: what a full disk leaves.
+#[test]
+fn privileged_a_deletion_that_found_no_way_into_the_trash_loses_nothing() {
+    let name = "privileged_a_deletion_that_found_no_way_into_the_trash_loses_nothing";
+    on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        let retention = [("berth.dev/trash-retention", "1h")];
+        let mut ids = Vec::new();
+        for name in ["full", "empty"] {
+            let id = clients.create_with(name, &retention).await.unwrap();
+            clients.delete(&id).await.unwrap();
+            ids.push(id);
+        }
+        agent.kill();
+        for id in &ids {
+            std::fs::rename(node.trash(id), node.volume(id)).unwrap();
+        }
+        std::fs::write(node.volume(&ids[0]).join("a"), "data").unwrap();
+        let trash = node.pool().join(".berth/trash");
+        chattr("+i", &trash);
+        for _ in 0..2 {
+            let agent = node.agent().await;
+            let clients = agent.clients().await;
+            assert!(clients.diagnose().await.is_empty(), "{:?}", clients.diagnose().await);
+            let shown = clients.summaries().await.unwrap();
+            assert_eq!(shown.len(), 2, "{shown:?}");
+            for volume in shown {
+                assert_eq!(Path::new(&volume.path), node.volume(&volume.volume_id));
+                assert_eq!(volume.state, "Deleted");
+            }
+            agent.kill();
+        }
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        for id in &ids {
+            assert_eq!(clients.undelete(id).await.unwrap(), node.volume(id));
+            assert!(node.volume(id).is_dir());
+        }
+        assert_eq!(std::fs::read(node.volume(&ids[0]).join("a")).unwrap(), b"data");
+        chattr("-i", &trash);
+        for id in &ids {
+            clients.delete(id).await.unwrap();
+            assert!(node.trash(id).is_dir() && !node.volume(id).exists());
+        }
+    });
+}

@@ -182,7 +182,10 @@ impl Pool {
 
         let records: Vec<_> = self.registry().after(None).cloned().collect();
         let describe = |record: Arc<Record>| {
-            let data = self.data(&record).ok();
+            let (area, data) = match self.locate(&record) {
+                Ok((area, data)) => (area, Some(data)),
+                Err(_) => (pool::home(&record), None),
+            };
             let directory = data.as_ref().map(|data| data.directory.as_fd());
             Overview {
                 usage: directory
@@ -194,7 +197,7 @@ impl Pool {
                     .into_iter()
                     .map(|mount| mount.path)
                     .collect(),
-                path: self.store.path_of(pool::home(&record), record.id.as_str()),
+                path: self.store.path_of(area, record.id.as_str()),
                 present: data.is_some(),
                 record,
             }

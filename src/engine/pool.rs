@@ -139,6 +139,13 @@ impl Pool {
             if home == Some(&Area::Volumes) && self.store.relocate(&id, area, Area::Volumes).is_ok() {
                 return Ok(true);
             }
+            // All that there is of the volume, wherever it is: that of a deleted one may have found no
+            // way into the trash, and is as good there.
+            if let Some(home) = home
+                && self.store.is_absent(*home, name)
+            {
+                return Ok(*home == Area::Trash);
+            }
         }
         // A name that is not UTF-8 is not shown as it is, so nothing can be done by it.
         Ok(!name.contains(char::REPLACEMENT_CHARACTER) && self.store.remove_empty(area, name)?)
@@ -292,13 +299,18 @@ impl Pool {
 
     /// The data of a volume.
     pub(super) fn data(&self, record: &Record) -> Result<Data, Error> {
-        let open = |area| self.backend.open(self.store.area(area), &record.id);
+        self.locate(record).map(|(_, data)| data)
+    }
+
+    /// The data of a volume, and where it is.
+    pub(super) fn locate(&self, record: &Record) -> Result<(Area, Data), Error> {
+        let open = |area| Ok((area, self.backend.open(self.store.area(area), &record.id)?));
         match open(home(record)) {
             // It may not have found a way into the trash.
-            Err(error) if record.deletion.is_some() && error.errno() == Some(Errno::ENOENT as i32) => {
-                Ok(open(Area::Volumes)?)
+            Err(Error::Backend(error)) if record.deletion.is_some() && error.errno() == Some(Errno::ENOENT as i32) => {
+                open(Area::Volumes)
             }
-            other => Ok(other?),
+            other => other,
         }
     }
 

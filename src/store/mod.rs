@@ -305,6 +305,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether nothing of this name is in an area.
+    pub fn is_absent(&self, area: Area, name: &str) -> bool {
+        beneath::open(self.area(area), name, OFlag::O_PATH).is_err_and(|errno| errno == Errno::ENOENT)
+    }
+
     /// The names in an area, in no order. A name that is not UTF-8 is shown with `�` and so never
     /// matches a volume.
     pub fn list(&self, area: Area) -> Result<Vec<String>, Error> {
