@@ -411,3 +411,44 @@ fn privileged_a_deletion_that_found_no_way_into_the_trash_loses_nothing() {
         }
     });
 }
+
+/// Data that no record explains and that a pod protected cannot be removed even if it were empty.
+#[test]
+fn privileged_what_is_protected_keeps_no_volume_from_being_served() {
+    let name = "privileged_what_is_protected_keeps_no_volume_from_being_served";
+    on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let id = agent.clients().await.create("volume").await.unwrap();
+        agent.kill();
+        let orphans = [node.volume("vol-orphan"), node.trash("vol-orphan")];
+        let empty = node.volume("vol-empty");
+        for orphan in &orphans {
+            std::fs::create_dir(orphan).unwrap();
+            std::fs::write(orphan.join("a"), "data").unwrap();
+        }
+        std::fs::create_dir(&empty).unwrap();
+        let staged = node.pool().join(".berth/staging/vol-half.json");
+        std::fs::write(&staged, "{").unwrap();
+        let others = ["vol-a.json", "vol-z.json"].map(|name| staged.with_file_name(name));
+        others.iter().for_each(|other| std::fs::write(other, "{").unwrap());
+        let all = [&orphans[0], &orphans[1], &empty, &staged];
+        for path in all {
+            chattr("+i", path);
+        }
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        assert!(clients.ready().await, "{:?}", clients.diagnose().await);
+        assert_eq!(clients.list().await.unwrap(), [id]);
+        let findings = clients.diagnose().await;
+        let mut found: Vec<_> = findings.iter().map(|finding| Path::new(&finding.object)).collect();
+        found.sort();
+        assert_eq!(found, [&orphans[1], &orphans[0]]);
+        assert!(others.iter().all(|other| !other.exists()), "what can go stays");
+        for path in all {
+            chattr("-i", path);
+        }
+        agent.kill();
+        let _agent = node.agent().await;
+        assert!(!empty.exists() && !staged.exists());
+    });
+}

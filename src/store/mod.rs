@@ -291,23 +291,32 @@ impl Store {
         }
     }
 
-    /// Empties the staging directory: files and empty directories are all that is ever there.
+    /// Empties the staging directory: files and empty directories are all that is ever there. What
+    /// cannot be removed keeps nothing else from it, and the first failure is told.
     pub fn clear_staging(&self) -> Result<(), Error> {
-        for name in self.list(Area::Staging)? {
-            match unlinkat(self.area(Area::Staging), name.as_str(), UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(Errno::EISDIR) => {
-                    self.remove_empty(Area::Staging, &name)?;
-                }
-                Err(errno) => return Err(Error::io("remove", self.path_of(Area::Staging, &name), errno)),
-            }
-        }
-        Ok(())
+        let remove = |name: &String| match unlinkat(self.area(Area::Staging), name.as_str(), UnlinkatFlags::NoRemoveDir)
+        {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::EISDIR) => self.remove_empty(Area::Staging, name).map(drop),
+            Err(errno) => Err(Error::io("remove", self.path_of(Area::Staging, name), errno)),
+        };
+        let names = self.list(Area::Staging)?;
+        names.iter().fold(Ok(()), |done, name| done.and(remove(name)))
     }
 
     /// Whether nothing of this name is in an area.
     pub fn is_absent(&self, area: Area, name: &str) -> bool {
         beneath::open(self.area(area), name, OFlag::O_PATH).is_err_and(|errno| errno == Errno::ENOENT)
+    }
+
+    /// Whether what is in an area holds no data: it is empty, or a temporary file.
+    pub fn is_void(&self, area: Area, name: &str) -> bool {
+        match beneath::open_directory(self.area(area), name) {
+            Ok(directory) => beneath::is_empty(directory).unwrap_or(false),
+            Err(Errno::ENOENT) => true,
+            Err(Errno::ENOTDIR | Errno::ELOOP) => area == Area::Staging,
+            Err(_) => false,
+        }
     }
 
     /// The names in an area, in no order. A name that is not UTF-8 is shown with `�` and so never
