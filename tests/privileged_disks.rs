@@ -219,6 +219,44 @@ fn privileged_another_pools_disk_is_not_taken_for_the_first() {
     });
 }
 
+/// The node's label and the provisioner still name the first pool.
+#[test]
+fn privileged_a_running_agent_takes_no_other_pool_in_its_pools_place() {
+    let name = "privileged_a_running_agent_takes_no_other_pool_in_its_pools_place";
+    at_once_on_every_filesystem(name, async |node| {
+        let volume = volume_with_data(&node).await;
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        let uuid = |info: csi::NodeGetInfoResponse| {
+            let segments = info.accessible_topology.unwrap().segments;
+            segments["topology.berth.dev/pool"].clone()
+        };
+        let first = uuid(clients.node_info().await.unwrap());
+        let other = Node::new(node.filesystem);
+        let second = uuid(other.agent().await.clients().await.node_info().await.unwrap());
+        unmount(&other.pool());
+        unmount_lazily(&node.pool());
+        other.disk.mount(&node.pool(), "");
+        let before = tree(&node.pool());
+        eventually("the agent sees the other pool", async || {
+            let answer = clients.list().await;
+            answer.is_err_and(|status| status.message().contains(&second))
+        })
+        .await;
+        // Long enough for it to look once more.
+        tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+        serves_nothing(&clients, &volume, &second).await;
+        knows_no_pool(&clients, &format!("this agent serves pool {first}")).await;
+        assert_eq!(clients.storage_reasons().await, ["PoolWrongDisk"]);
+        assert_eq!(tree(&node.pool()), before, "the other pool was changed");
+        clients.take_down(&volume).await.unwrap();
+        unmount(&node.pool());
+        node.disk.mount(&node.pool(), "");
+        serves_again(&agent, &volume).await;
+        assert_eq!(uuid(clients.node_info().await.unwrap()), first);
+    });
+}
+
 #[test]
 fn privileged_a_file_system_mounted_over_a_live_pool_is_not_touched() {
     let name = "privileged_a_file_system_mounted_over_a_live_pool_is_not_touched";

@@ -12,11 +12,11 @@ mod common;
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::disk::{mount_depth, run, tree};
+use common::disk::{mount_depth, names, run, tree};
 use common::requests::{MIB, create, create_with};
 use common::{Clients, Filesystem, Node, Published, eventually, on_every_filesystem, on_filesystems, refused};
 use tonic::Code;
@@ -73,6 +73,107 @@ async fn serves_read_only(clients: &Clients, volume: &Published, unused: &str) {
     let error = std::fs::write(volume.target.join("b"), "data").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ReadOnlyFilesystem);
     assert_eq!(clients.list().await.unwrap().len(), 2);
+}
+
+/// Half-done things of all kinds, none of which can be tidied now.
+struct Leftovers {
+    deleted: String,
+    purging: String,
+    undeleted: String,
+}
+
+impl Leftovers {
+    async fn make(node: &Node) -> Self {
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        let mut ids = Vec::new();
+        for name in ["deleted", "purging", "undeleted"] {
+            let id = clients.create(name).await.unwrap();
+            std::fs::write(node.volume(&id).join("a"), "data").unwrap();
+            ids.push(id);
+        }
+        agent.kill();
+        let [deleted, purging, undeleted] = ids.try_into().unwrap();
+        for (id, state) in [(&deleted, "deleted.9999999999"), (&purging, "purging")] {
+            std::fs::rename(node.record(id), node.record(id).with_extension(state)).unwrap();
+        }
+        std::fs::rename(node.volume(&undeleted), node.trash(&undeleted)).unwrap();
+        let staging = node.pool().join(".berth/staging");
+        std::fs::write(staging.join("vol-half.json"), "{\"format\":1,").unwrap();
+        std::os::unix::fs::symlink("elsewhere", staging.join("vol-half-link")).unwrap();
+        for empty in [
+            staging.join("vol-half"),
+            node.volume("vol-empty"),
+            node.trash("vol-empty"),
+        ] {
+            std::fs::create_dir(empty).unwrap();
+        }
+        for orphan in Self::orphans(node) {
+            std::fs::create_dir(&orphan).unwrap();
+            std::fs::write(orphan.join("a"), "data").unwrap();
+        }
+        Self {
+            deleted,
+            purging,
+            undeleted,
+        }
+    }
+
+    fn orphans(node: &Node) -> [PathBuf; 3] {
+        let staged = node.pool().join(".berth/staging/vol-orphan");
+        [staged, node.trash("vol-orphan"), node.volume("vol-orphan")]
+    }
+}
+
+#[test]
+fn privileged_a_start_on_a_read_only_disk_leaves_what_it_cannot_tidy() {
+    let name = "privileged_a_start_on_a_read_only_disk_leaves_what_it_cannot_tidy";
+    on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let volume = agent.clients().await.publish_new(&agent, "pod").await;
+        std::fs::write(volume.target.join("a"), "data").unwrap();
+        agent.kill();
+        let left = Leftovers::make(&node).await;
+        remount(&node, "ro");
+        let before = tree(&node.pool());
+        let agent = node.agent_with(&[]).await;
+        let clients = agent.clients().await;
+        assert!(clients.ready().await, "{:?}", clients.diagnose().await);
+        clients.take_down(&volume).await.unwrap();
+        clients.stage(&volume.id, &volume.staging).await.unwrap();
+        clients
+            .publish(&volume.id, &volume.staging, &volume.target)
+            .await
+            .unwrap();
+        assert_eq!(std::fs::read(volume.target.join("a")).unwrap(), b"data");
+        let mut live = [volume.id.clone(), left.undeleted.clone()];
+        live.sort();
+        assert_eq!(clients.list().await.unwrap(), live);
+        let shown = clients.summaries().await.unwrap();
+        let shown = shown.iter().find(|shown| shown.volume_id == left.deleted).unwrap();
+        assert_eq!(Path::new(&shown.path), node.volume(&left.deleted), "it is not there");
+        // What is empty, or a temporary file, is no data; what a record explains is no orphan. That of a
+        // volume which is not deleted is told of: nobody finds it in the trash otherwise.
+        let findings = clients.diagnose().await;
+        let orphaned = findings.iter().filter(|finding| finding.reason == "OrphanedData");
+        let mut orphaned: Vec<_> = orphaned.map(|finding| PathBuf::from(&finding.object)).collect();
+        orphaned.sort();
+        let mut expected = [&Leftovers::orphans(&node)[..], &[node.trash(&left.undeleted)]].concat();
+        expected.sort();
+        assert_eq!(orphaned, expected);
+        assert_eq!(tree(&node.pool()), before);
+        agent.kill();
+
+        remount(&node, "rw");
+        let agent = node.agent_with(&[]).await;
+        let clients = agent.clients().await;
+        eventually("what was deleted goes", async || !node.volume(&left.purging).exists()).await;
+        assert!(node.trash(&left.deleted).join("a").exists());
+        assert!(node.volume(&left.undeleted).join("a").exists());
+        assert_eq!(names(&node.pool().join(".berth/staging")).len(), 1);
+        assert!(!node.volume("vol-empty").exists() && !node.trash("vol-empty").exists());
+        assert_eq!(clients.diagnose().await.len(), 3, "{:?}", clients.diagnose().await);
+    });
 }
 
 /// Writes to a file until the file system has no byte left.

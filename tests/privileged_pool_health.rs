@@ -15,7 +15,10 @@ use std::process::Command;
 
 use common::disk::{run, shut_down, unmount, unmount_lazily};
 use common::health::{all_is_well, flip_a_bit, pool_ails, pool_is_lost};
-use common::{Agent, Disk, Filesystem, at_once_on_every_filesystem, eventually, on_every_filesystem, on_filesystems};
+use common::{
+    Agent, Disk, Filesystem, at_once_on_every_filesystem, eventually, on_every_filesystem, on_filesystems, refused,
+};
+use tonic::Code;
 
 #[test]
 fn privileged_a_pool_on_the_wrong_disk_is_told() {
@@ -158,6 +161,10 @@ fn privileged_a_disk_that_fails_is_told_and_lets_pods_end() {
         };
         node.disk.mount_anew(&node.pool(), options);
         eventually("the agent takes up the pool", async || clients.ready().await).await;
+        // Another pod of its volume cannot start: the kubelet does not stage again while this one runs.
+        let another = second.target.with_file_name("another");
+        let answer = clients.publish(&second.id, &second.staging, &another).await;
+        refused(answer, Code::FailedPrecondition, "stop all pods");
         clients.take_down(&second).await.unwrap();
         assert!(!second.target.exists());
         all_is_well(&clients, &volume.id).await;

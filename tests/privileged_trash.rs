@@ -363,3 +363,92 @@ fn privileged_a_deletion_that_cannot_be_finished_keeps_no_other_volume_from_bein
         assert_eq!(std::fs::read(node.volume(&id).join("a")).unwrap(), b"data");
     });
 }
+
+/// A deletion that is durable, and no way into the trash for its data: what a full disk leaves.
+#[test]
+fn privileged_a_deletion_that_found_no_way_into_the_trash_loses_nothing() {
+    let name = "privileged_a_deletion_that_found_no_way_into_the_trash_loses_nothing";
+    on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        let retention = [("berth.dev/trash-retention", "1h")];
+        let mut ids = Vec::new();
+        for name in ["full", "empty"] {
+            let id = clients.create_with(name, &retention).await.unwrap();
+            clients.delete(&id).await.unwrap();
+            ids.push(id);
+        }
+        agent.kill();
+        for id in &ids {
+            std::fs::rename(node.trash(id), node.volume(id)).unwrap();
+        }
+        std::fs::write(node.volume(&ids[0]).join("a"), "data").unwrap();
+        let trash = node.pool().join(".berth/trash");
+        chattr("+i", &trash);
+        for _ in 0..2 {
+            let agent = node.agent().await;
+            let clients = agent.clients().await;
+            assert!(clients.diagnose().await.is_empty(), "{:?}", clients.diagnose().await);
+            let shown = clients.summaries().await.unwrap();
+            assert_eq!(shown.len(), 2, "{shown:?}");
+            for volume in shown {
+                assert_eq!(Path::new(&volume.path), node.volume(&volume.volume_id));
+                assert_eq!(volume.state, "Deleted");
+            }
+            agent.kill();
+        }
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        for id in &ids {
+            assert_eq!(clients.undelete(id).await.unwrap(), node.volume(id));
+            assert!(node.volume(id).is_dir());
+        }
+        assert_eq!(std::fs::read(node.volume(&ids[0]).join("a")).unwrap(), b"data");
+        chattr("-i", &trash);
+        for id in &ids {
+            clients.delete(id).await.unwrap();
+            assert!(node.trash(id).is_dir() && !node.volume(id).exists());
+        }
+    });
+}
+
+/// Data that no record explains and that a pod protected cannot be removed even if it were empty.
+#[test]
+fn privileged_what_is_protected_keeps_no_volume_from_being_served() {
+    let name = "privileged_what_is_protected_keeps_no_volume_from_being_served";
+    on_every_filesystem(name, async |node| {
+        let agent = node.agent().await;
+        let id = agent.clients().await.create("volume").await.unwrap();
+        agent.kill();
+        let orphans = [node.volume("vol-orphan"), node.trash("vol-orphan")];
+        let empty = node.volume("vol-empty");
+        for orphan in &orphans {
+            std::fs::create_dir(orphan).unwrap();
+            std::fs::write(orphan.join("a"), "data").unwrap();
+        }
+        std::fs::create_dir(&empty).unwrap();
+        let staged = node.pool().join(".berth/staging/vol-half.json");
+        std::fs::write(&staged, "{").unwrap();
+        let others = ["vol-a.json", "vol-z.json"].map(|name| staged.with_file_name(name));
+        others.iter().for_each(|other| std::fs::write(other, "{").unwrap());
+        let all = [&orphans[0], &orphans[1], &empty, &staged];
+        for path in all {
+            chattr("+i", path);
+        }
+        let agent = node.agent().await;
+        let clients = agent.clients().await;
+        assert!(clients.ready().await, "{:?}", clients.diagnose().await);
+        assert_eq!(clients.list().await.unwrap(), [id]);
+        let findings = clients.diagnose().await;
+        let mut found: Vec<_> = findings.iter().map(|finding| Path::new(&finding.object)).collect();
+        found.sort();
+        assert_eq!(found, [&orphans[1], &orphans[0]]);
+        assert!(others.iter().all(|other| !other.exists()), "what can go stays");
+        for path in all {
+            chattr("-i", path);
+        }
+        agent.kill();
+        let _agent = node.agent().await;
+        assert!(!empty.exists() && !staged.exists());
+    });
+}

@@ -61,6 +61,11 @@ mod tests {
     #[test]
     fn every_row_of_the_table() {
         let path = || PathBuf::from("/mnt/data");
+        let another_pool = store::Error::AnotherPool {
+            path: path(),
+            served: uuid::Uuid::from_u128(1),
+            found: uuid::Uuid::from_u128(2),
+        };
         let refused = |kind| Error::new(kind, "because");
         let rows = [
             (refused(Kind::Invalid), Code::InvalidArgument),
@@ -84,6 +89,7 @@ mod tests {
             (backend_io(libc::EACCES), Code::Internal),
             (store::Error::NotAPool { path: path() }.into(), Code::FailedPrecondition),
             (store::Error::Replaced { path: path() }.into(), Code::FailedPrecondition),
+            (another_pool.into(), Code::FailedPrecondition),
             (store::Error::Locked { path: path() }.into(), Code::FailedPrecondition),
         ];
         for (error, expected) in rows {

@@ -43,6 +43,7 @@ impl From<&store::Error> for Problem {
             store::Error::NotAPool { .. }
             | store::Error::NotEmpty { .. }
             | store::Error::WrongFilesystem { .. }
+            | store::Error::AnotherPool { .. }
             | store::Error::Replaced { .. } => "PoolWrongDisk",
             store::Error::TooNew { .. } => "PoolTooNew",
             store::Error::Locked { .. } => "PoolLocked",

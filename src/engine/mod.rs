@@ -18,9 +18,10 @@ mod registry;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tracing::{error, info};
+use uuid::Uuid;
 
 pub use crate::backend::Space;
 use crate::backend::{Backend, Usage};
@@ -61,6 +62,9 @@ pub struct Engine {
     backend: Arc<dyn Backend>,
     mounter: Arc<dyn Mounter>,
     state: RwLock<Result<Arc<Pool>, Problem>>,
+    /// The first pool that was served. The node's label and whoever asked once go by it, so no other
+    /// one is taken in its place.
+    served: OnceLock<Uuid>,
 }
 
 impl Engine {
@@ -75,6 +79,7 @@ impl Engine {
                 reason: OPENING,
                 message,
             })),
+            served: OnceLock::new(),
         }
     }
 
@@ -123,6 +128,9 @@ impl Engine {
             },
             Err(_) => self.open(may_init).map(Arc::new).map_err(|error| Problem::from(&error)),
         };
+        if let Ok(pool) = &after {
+            self.served.get_or_init(|| pool.uuid());
+        }
         match (&before, &after) {
             (Err(old), Err(new)) if old == new => return,
             (_, Err(problem)) => error!(reason = problem.reason, "{}", problem.message),
@@ -138,6 +146,7 @@ impl Engine {
         let open = || {
             Pool::open(
                 &self.settings.pool,
+                self.served.get().copied(),
                 self.backend.clone(),
                 self.mounter.clone(),
                 self.settings.policy,
@@ -189,7 +198,10 @@ impl Pool {
 
         let records: Vec<_> = self.registry().after(None).cloned().collect();
         let describe = |record: Arc<Record>| {
-            let data = self.data(&record).ok();
+            let (area, data) = match self.locate(&record) {
+                Ok((area, data)) => (area, Some(data)),
+                Err(_) => (pool::home(&record), None),
+            };
             let directory = data.as_ref().map(|data| data.directory.as_fd());
             Overview {
                 usage: directory
@@ -201,7 +213,7 @@ impl Pool {
                     .into_iter()
                     .map(|mount| mount.path)
                     .collect(),
-                path: self.store.path_of(pool::home(&record), record.id.as_str()),
+                path: self.store.path_of(area, record.id.as_str()),
                 present: data.is_some(),
                 record,
             }

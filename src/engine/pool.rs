@@ -54,17 +54,21 @@ pub enum Stray {
 }
 
 impl Pool {
-    /// Opens the pool and brings it into order: the very steps that calls take, taken again for
-    /// whatever was interrupted.
+    /// Opens the pool, and if `only` names one, no other, and brings it into order: the very steps
+    /// that calls take, taken again for whatever was interrupted. What cannot be tidied now, on a
+    /// read-only disk above all, waits for the next start.
     pub fn open(
         path: &Path,
+        only: Option<Uuid>,
         backend: Arc<dyn Backend>,
         mounter: Arc<dyn Mounter>,
         policy: Policy,
     ) -> Result<Self, store::Error> {
-        let store = Store::open(path)?;
+        let store = Store::open_only(path, only)?;
         let contents = store.load()?;
-        store.clear_staging()?;
+        if let Err(error) = store.clear_staging() {
+            warn!(%error, "temporary files not removed");
+        }
         let mut pool = Self {
             store,
             backend,
@@ -104,7 +108,7 @@ impl Pool {
         let homes: HashMap<_, _> = records.iter().map(|record| (record.id.clone(), home(record))).collect();
         for area in [Area::Staging, Area::Volumes, Area::Trash] {
             for name in self.store.list(area)? {
-                if !self.explain(area, &name, &homes)? {
+                if !self.explain(area, &name, &homes) {
                     let path = self.store.path_of(area, &name);
                     warn!(path = %path.display(), "data without a record, left as it is");
                     self.strays.push(Stray::Orphan(path));
@@ -129,21 +133,32 @@ impl Pool {
 
     /// Whether a record says that `name` is in `area`, or something is done about it: what is empty
     /// goes, and the data of a volume that is not deleted comes back from the trash.
-    fn explain(&self, area: Area, name: &str, homes: &HashMap<VolumeId, Area>) -> Result<bool, store::Error> {
+    fn explain(&self, area: Area, name: &str, homes: &HashMap<VolumeId, Area>) -> bool {
         if let Ok(id) = VolumeId::parse(name)
             && area != Area::Staging
         {
             let home = homes.get(&id);
             if home == Some(&area) || self.quarantined.contains_key(&id) {
-                return Ok(true);
+                return true;
             }
             // A call that failed may have made its record durable all the same.
             if home == Some(&Area::Volumes) && self.store.relocate(&id, area, Area::Volumes).is_ok() {
-                return Ok(true);
+                return true;
+            }
+            // All that there is of the volume, wherever it is: that of a deleted one may have found no
+            // way into the trash, and is as good there.
+            if let Some(home) = home
+                && self.store.is_absent(*home, name)
+            {
+                return *home == Area::Trash;
             }
         }
         // A name that is not UTF-8 is not shown as it is, so nothing can be done by it.
-        Ok(!name.contains(char::REPLACEMENT_CHARACTER) && self.store.remove_empty(area, name)?)
+        !name.contains(char::REPLACEMENT_CHARACTER)
+            && self.store.remove_empty(area, name).unwrap_or_else(|error| {
+                warn!(%error, "not removed");
+                self.store.is_void(area, name)
+            })
     }
 
     /// Brings what is on disk into line with a record that is durable: the data of a deleted
@@ -305,13 +320,18 @@ impl Pool {
 
     /// The data of a volume.
     pub(super) fn data(&self, record: &Record) -> Result<Data, Error> {
-        let open = |area| self.backend.open(self.store.area(area), &record.id);
+        self.locate(record).map(|(_, data)| data)
+    }
+
+    /// The data of a volume, and where it is.
+    pub(super) fn locate(&self, record: &Record) -> Result<(Area, Data), Error> {
+        let open = |area| Ok((area, self.backend.open(self.store.area(area), &record.id)?));
         match open(home(record)) {
             // It may not have found a way into the trash.
-            Err(error) if record.deletion.is_some() && error.errno() == Some(Errno::ENOENT as i32) => {
-                Ok(open(Area::Volumes)?)
+            Err(Error::Backend(error)) if record.deletion.is_some() && error.errno() == Some(Errno::ENOENT as i32) => {
+                open(Area::Volumes)
             }
-            other => Ok(other?),
+            other => other,
         }
     }
 

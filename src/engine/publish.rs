@@ -64,17 +64,18 @@ impl Pool {
     }
 
     fn require_staged(&self, record: &Record, data: &Data, staging: &TargetPath) -> Result<(), Error> {
-        match self.mounter.inspect(staging)? {
-            Occupant::Mount(mounted) if mounted.directory == data.identity => Ok(()),
-            _ => {
-                let message = format!(
-                    "volume {} is not staged at {}: NodeStageVolume comes first",
-                    record.id,
-                    staging.path().display()
-                );
-                Err(Error::new(Kind::Precondition, message))
-            }
-        }
+        let message = match self.mounter.inspect(staging)? {
+            Occupant::Mount(mounted) if mounted.directory == data.identity => return Ok(()),
+            // The kubelet does not stage again while a pod on this node has the volume.
+            Occupant::Mount(_) => stale(record, staging, "something else, as after its disk was replaced"),
+            Occupant::DeadMount => stale(record, staging, "a disk that is gone"),
+            _ => format!(
+                "volume {} is not staged at {}: NodeStageVolume comes first",
+                record.id,
+                staging.path().display()
+            ),
+        };
+        Err(Error::new(Kind::Precondition, message))
     }
 
     fn refuse_second_target(
@@ -227,6 +228,14 @@ fn without_read_only(options: &[MountOption]) -> Vec<MountOption> {
         .copied()
         .filter(|option| *option != MountOption::ReadOnly)
         .collect()
+}
+
+fn stale(record: &Record, staging: &TargetPath, what: &str) -> String {
+    format!(
+        "{} does not show volume {} but {what}: stop all pods that use the volume on this node, then start them again",
+        staging.path().display(),
+        record.id
+    )
 }
 
 fn foreign(target: &TargetPath, what: &str) -> Error {

@@ -26,6 +26,7 @@ type Directories = BTreeMap<PathBuf, Directory>;
 #[derive(Default)]
 struct Directory {
     files: bool,
+    dead: bool,
     mounts: Vec<Mount>,
 }
 
@@ -53,6 +54,11 @@ impl FakeMounter {
             .or_default()
             .mounts
             .push(mount);
+    }
+
+    /// Takes the disk away beneath what is mounted at a path.
+    pub fn kill(&self, path: &Path) {
+        self.directories().entry(path.to_owned()).or_default().dead = true;
     }
 
     /// How many mounts are stacked at a path.
@@ -110,6 +116,7 @@ impl Mounter for FakeMounter {
             Ok(match directories.get(target.path()) {
                 None => Occupant::Nothing,
                 Some(directory) => match directory.mounts.last() {
+                    Some(_) if directory.dead => Occupant::DeadMount,
                     Some(mount) => Occupant::Mount(mount.mounted.clone()),
                     None => Occupant::Directory,
                 },
@@ -157,7 +164,10 @@ impl Mounter for FakeMounter {
 
     fn unmount(&self, target: &TargetPath) -> Result<(), Error> {
         self.run("unmount", target.path(), |directories| {
-            let taken = directories.get_mut(target.path()).and_then(|found| found.mounts.pop());
+            let taken = directories.get_mut(target.path()).and_then(|found| {
+                found.dead = false;
+                found.mounts.pop()
+            });
             assert!(taken.is_some(), "{target:?} is unmounted, but nothing is mounted there");
             Ok(())
         })

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 /// An error of the store, with the path it is about and what a person can do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -70,6 +72,21 @@ pub enum Error {
     Replaced {
         /// The pool directory.
         path: PathBuf,
+    },
+    /// Another pool is at the path of the one that was served. What that one's name was given to, the
+    /// node's label above all, still stands.
+    #[error(
+        "{} holds pool {found}, and this agent serves pool {served}. Mount the disk of pool {served} there, or restart \
+         the agent to serve pool {found}; nothing was touched",
+        path.display()
+    )]
+    AnotherPool {
+        /// The pool directory.
+        path: PathBuf,
+        /// The pool that was served.
+        served: Uuid,
+        /// The pool that is there.
+        found: Uuid,
     },
     /// A new pool was asked for where there is something.
     #[error("{} is not empty (it holds {found:?}): a new pool is made only in an empty directory", path.display())]

@@ -27,6 +27,7 @@ use nix::fcntl::{OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use uuid::Uuid;
 
 pub use error::Error;
 pub use init::init;
@@ -62,6 +63,11 @@ impl Store {
     /// Refuses a directory without a pool file, a pool on another file system than it was made
     /// on, a newer format, and a pool that another process holds.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_only(path, None)
+    }
+
+    /// Opens the pool at `path` like [`Store::open`], and if `only` names one, no other.
+    pub fn open_only(path: &Path, only: Option<Uuid>) -> Result<Self, Error> {
         let root = beneath::open_root(path).map_err(|errno| Error::io("open", path, errno))?;
         let info = read_pool_file(path, root.as_fd())?;
         let found =
@@ -71,6 +77,13 @@ impl Store {
                 path: path.to_owned(),
                 expected: format!("{} {}", info.filesystem.kind, info.filesystem.id),
                 found: format!("{} {}", found.kind, found.id),
+            });
+        }
+        if let Some(served) = only.filter(|only| *only != info.uuid) {
+            return Err(Error::AnotherPool {
+                path: path.to_owned(),
+                served,
+                found: info.uuid,
             });
         }
         let lock = lock(path, root.as_fd())?;
@@ -278,18 +291,32 @@ impl Store {
         }
     }
 
-    /// Empties the staging directory: files and empty directories are all that is ever there.
+    /// Empties the staging directory: files and empty directories are all that is ever there. What
+    /// cannot be removed keeps nothing else from it, and the first failure is told.
     pub fn clear_staging(&self) -> Result<(), Error> {
-        for name in self.list(Area::Staging)? {
-            match unlinkat(self.area(Area::Staging), name.as_str(), UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(Errno::EISDIR) => {
-                    self.remove_empty(Area::Staging, &name)?;
-                }
-                Err(errno) => return Err(Error::io("remove", self.path_of(Area::Staging, &name), errno)),
-            }
+        let remove = |name: &String| match unlinkat(self.area(Area::Staging), name.as_str(), UnlinkatFlags::NoRemoveDir)
+        {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::EISDIR) => self.remove_empty(Area::Staging, name).map(drop),
+            Err(errno) => Err(Error::io("remove", self.path_of(Area::Staging, name), errno)),
+        };
+        let names = self.list(Area::Staging)?;
+        names.iter().fold(Ok(()), |done, name| done.and(remove(name)))
+    }
+
+    /// Whether nothing of this name is in an area.
+    pub fn is_absent(&self, area: Area, name: &str) -> bool {
+        beneath::open(self.area(area), name, OFlag::O_PATH).is_err_and(|errno| errno == Errno::ENOENT)
+    }
+
+    /// Whether what is in an area holds no data: it is empty, or a temporary file.
+    pub fn is_void(&self, area: Area, name: &str) -> bool {
+        match beneath::open_directory(self.area(area), name) {
+            Ok(directory) => beneath::is_empty(directory).unwrap_or(false),
+            Err(Errno::ENOENT) => true,
+            Err(Errno::ENOTDIR | Errno::ELOOP) => area == Area::Staging,
+            Err(_) => false,
         }
-        Ok(())
     }
 
     /// The names in an area, in no order. A name that is not UTF-8 is shown with `�` and so never

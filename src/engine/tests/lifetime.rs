@@ -75,6 +75,43 @@ fn no_new_pool_is_made_in_the_place_of_one_that_went_away() {
     engine.pool().unwrap().volume(id.as_str()).unwrap();
 }
 
+/// What the node and the cluster were told is the first pool's.
+#[test]
+fn a_running_engine_takes_no_other_pool_than_its_first() {
+    let bench = Bench::new();
+    let engine = bench.engine(true);
+    let first = engine.pool().unwrap().uuid();
+    engine.pool().unwrap().create(spec("a"), exactly(GIB)).unwrap();
+    let away = bench.home.path().join("away");
+    fs::rename(bench.pool_path(), &away).unwrap();
+    fs::create_dir(bench.pool_path()).unwrap();
+    let second = store::init(&bench.pool_path()).unwrap().uuid;
+    fs::write(bench.path(".berth/staging/temporary"), "").unwrap();
+    // Lets go of the first.
+    engine.look_after_pool();
+    for _ in 0..3 {
+        engine.look_after_pool();
+        let error = engine.pool().map(drop).unwrap_err();
+        assert_eq!((reason(&engine), error.kind()), ("PoolWrongDisk", Kind::Precondition));
+        for said in [first.to_string(), second.to_string(), "restart the agent".to_owned()] {
+            assert!(error.to_string().contains(&said), "{error}");
+        }
+    }
+    assert_eq!(
+        bench.names(".berth/staging"),
+        ["temporary"],
+        "the other pool was changed"
+    );
+    // The other one is free for an agent of its own.
+    assert_eq!(bench.engine(false).pool().unwrap().uuid(), second);
+    fs::rename(bench.pool_path(), bench.home.path().join("second")).unwrap();
+    fs::rename(&away, bench.pool_path()).unwrap();
+    engine.look_after_pool();
+    let pool = engine.pool().unwrap();
+    assert_eq!(pool.uuid(), first);
+    pool.volume(id_of("a").as_str()).unwrap();
+}
+
 #[test]
 fn each_trouble_with_the_pool_has_a_reason_of_its_own() {
     let bench = Bench::new();

@@ -79,7 +79,13 @@ impl Bench {
             reserve: Reserve::Bytes(0),
             overcommit: 1.0,
         };
-        Pool::open(&self.pool_path(), self.backend.clone(), self.mounter.clone(), exact)
+        Pool::open(
+            &self.pool_path(),
+            None,
+            self.backend.clone(),
+            self.mounter.clone(),
+            exact,
+        )
     }
 
     fn engine(&self, init_pool: bool) -> Engine {

@@ -271,6 +271,39 @@ fn unpublish_works_without_the_pool_and_after_it_changed() {
     assert_eq!(staged.depth(&changed) + staged.depth(&staged.staging), 0);
 }
 
+/// The kubelet does not stage again while another pod has the volume: it must not be told to.
+#[test]
+fn a_staging_path_that_shows_an_earlier_disk_is_told_apart_from_an_empty_one() {
+    let staged = Staged::new(AccessMode::SingleNodeWriter);
+    let writer = capability(AccessMode::SingleNodeWriter);
+    let target = staged.bench.target("pod");
+    let refusal = |staged: &Staged| {
+        let error = staged.publish(&target, &writer, false).unwrap_err();
+        assert_eq!(error.kind(), Kind::Precondition);
+        assert!(!staged.bench.mounter.exists(target.path()));
+        error.to_string()
+    };
+    let volume = staged.bench.path(format!("volumes/{}", staged.id));
+    fs::rename(&volume, staged.bench.home.path().join("first")).unwrap();
+    fs::create_dir(&volume).unwrap();
+    let message = refusal(&staged);
+    for said in ["something else", "stop all pods", staged.id.as_str()] {
+        assert!(message.contains(said), "{message}");
+    }
+    assert!(!message.contains("NodeStageVolume"), "{message}");
+    staged.bench.mounter.kill(staged.staging.path());
+    let message = refusal(&staged);
+    for said in ["a disk that is gone", "stop all pods", staged.id.as_str()] {
+        assert!(message.contains(said), "{message}");
+    }
+    // As the message says.
+    staged.engine.unstage(staged.id.as_str(), &staged.staging).unwrap();
+    assert!(refusal(&staged).contains("NodeStageVolume comes first"));
+    let pool = staged.engine.pool().unwrap();
+    pool.stage(staged.id.as_str(), &staged.staging, &writer).unwrap();
+    staged.publish(&target, &writer, false).unwrap();
+}
+
 #[test]
 fn stats_are_told_at_the_volumes_own_paths_only() {
     let staged = Staged::new(AccessMode::SingleNodeWriter);
