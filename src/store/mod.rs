@@ -294,14 +294,16 @@ impl Store {
     /// Empties the staging directory: files and empty directories are all that is ever there. What
     /// cannot be removed keeps nothing else from it, and the first failure is told.
     pub fn clear_staging(&self) -> Result<(), Error> {
-        let remove = |name: &String| match unlinkat(self.area(Area::Staging), name.as_str(), UnlinkatFlags::NoRemoveDir)
-        {
+        let remove = |name: &str| match unlinkat(self.area(Area::Staging), name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(Errno::EISDIR) => self.remove_empty(Area::Staging, name).map(drop),
             Err(errno) => Err(Error::io("remove", self.path_of(Area::Staging, name), errno)),
         };
-        let names = self.list(Area::Staging)?;
-        names.iter().fold(Ok(()), |done, name| done.and(remove(name)))
+        let mut done = Ok(());
+        for name in self.list(Area::Staging)? {
+            done = done.and(remove(&name));
+        }
+        done
     }
 
     /// Whether nothing of this name is in an area.
