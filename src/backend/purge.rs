@@ -21,7 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Error, Purge};
 use crate::sys::beneath::{self, open_directory};
-use crate::sys::inode_flags::{Protection, protect, unprotect};
+use crate::sys::inode_flags::{Protection, admit_all_projects, protect, unprotect};
 
 /// How many names are read before they are acted on.
 const BATCH: usize = 512;
@@ -235,6 +235,10 @@ impl Tree<'_> {
                     let _ = unprotect(&self.root);
                     rename()
                 }
+                other => other,
+            };
+            let result = match result {
+                Err(Errno::EXDEV) if admit_all_projects(&self.root).unwrap_or(false) => rename(),
                 other => other,
             };
             match result {
