@@ -1,11 +1,16 @@
-//! Removing a tree of any depth and size with two descriptors and bounded memory.
+//! Removing a tree of any depth and size with few descriptors and bounded memory.
 //!
 //! A directory that is not empty has its own subdirectories hoisted to the root of the tree, so
-//! that nothing is ever deeper than two levels. Everything happens beneath held descriptors, on
-//! one file system: a mount inside the tree ends the purge with an error and stays untouched. A
-//! purge that is interrupted goes on where it was, because all it needs to know is in the tree.
+//! that nothing is ever deeper than two levels. Where that is refused, above all for want of space,
+//! they are emptied where they are, which is slower the deeper they lie.
+//!
+//! Everything happens beneath held descriptors, on one file system: a mount inside the tree ends
+//! the purge with an error and stays untouched. A purge that is interrupted goes on where it was,
+//! because all it needs to know is in the tree.
 
-use std::ffi::CStr;
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::dir::Type;
@@ -16,10 +21,12 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Error, Purge};
 use crate::sys::beneath::{self, open_directory};
-use crate::sys::inode_flags::{Protection, protect, unprotect};
+use crate::sys::inode_flags::{Protection, admit_all_projects, protect, unprotect};
 
 /// How many names are read before they are acted on.
 const BATCH: usize = 512;
+/// How many directories above the one at work are held open where nothing can be moved.
+const HELD: usize = 32;
 
 /// Why a purge does not go on.
 enum Halt {
@@ -103,12 +110,55 @@ impl Tree<'_> {
             }
             for (child, kind) in names {
                 self.step()?;
-                if !self.remove(directory.as_fd(), &child, kind)? {
-                    self.hoist(directory.as_fd(), &child)?;
+                if !self.remove(directory.as_fd(), &child, kind)? && !self.hoist(directory.as_fd(), &child) {
+                    self.clear_in_place(directory.as_fd(), name)?;
                 }
             }
         }
         self.remove(self.root.as_fd(), name, Some(Type::Directory)).map(|_| ())
+    }
+
+    /// Empties `directory`, which has the name `name`, without moving anything. Of a tree deeper than what
+    /// is held open it removes the deepest part it comes to only, and is to be called again.
+    fn clear_in_place(&mut self, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Halt> {
+        let mut at = open_directory(directory, c".").map_err(|errno| self.fail("open", name, errno))?;
+        // Each with the name that the next one has in it.
+        let mut above = VecDeque::<(OwnedFd, CString)>::new();
+        loop {
+            if let Some(name) = self.clear_shallow(&at)? {
+                let child = match open_directory(at.as_fd(), name.as_c_str()) {
+                    Err(Errno::ENOENT) => continue,
+                    other => other.map_err(|errno| self.fail("open", &name, errno))?,
+                };
+                above.push_back((mem::replace(&mut at, child), name));
+                if above.len() > HELD {
+                    above.pop_front();
+                }
+            } else {
+                let Some((parent, name)) = above.pop_back() else {
+                    return Ok(());
+                };
+                self.remove(parent.as_fd(), &name, Some(Type::Directory))?;
+                at = parent;
+            }
+        }
+    }
+
+    /// Removes what is in `directory` up to the first directory that is not empty, and returns the name
+    /// of that.
+    fn clear_shallow(&mut self, directory: &OwnedFd) -> Result<Option<CString>, Halt> {
+        loop {
+            let names = beneath::entries(directory, BATCH).map_err(|errno| self.fail("list", c"", errno))?;
+            if names.is_empty() {
+                return Ok(None);
+            }
+            for (name, kind) in names {
+                self.step()?;
+                if !self.remove(directory.as_fd(), &name, kind)? {
+                    return Ok(Some(name));
+                }
+            }
+        }
     }
 
     fn step(&mut self) -> Result<(), Halt> {
@@ -165,7 +215,8 @@ impl Tree<'_> {
         Some((fd, protection))
     }
 
-    fn hoist(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Halt> {
+    /// Moves a directory to the root; `false` if that cannot be.
+    fn hoist(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> bool {
         loop {
             let to = format!(".berth-purge-{}", self.hoisted);
             self.hoisted += 1;
@@ -186,10 +237,14 @@ impl Tree<'_> {
                 }
                 other => other,
             };
+            let result = match result {
+                Err(Errno::EXDEV) if admit_all_projects(&self.root).unwrap_or(false) => rename(),
+                other => other,
+            };
             match result {
-                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+                Ok(()) | Err(Errno::ENOENT) => return true,
                 Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(self.fail("move", name, errno)),
+                Err(_) => return false,
             }
         }
     }
@@ -226,6 +281,41 @@ mod tests {
         drop(at);
         assert_eq!(purge_in(trash.path(), &mut || true).expect("purge"), Purge::Done);
         assert!(!root.exists());
+    }
+
+    /// Deeper than what is held open, and stopped on the way.
+    #[test]
+    fn a_tree_that_cannot_be_moved_goes_where_it_is() {
+        let trash = tempfile::tempdir().expect("temp");
+        let root = trash.path().join("v");
+        let mut deep = root.clone();
+        for depth in 0..3 * HELD {
+            deep.push("d");
+            fs::create_dir_all(deep.join("other")).expect("mkdir");
+            fs::write(deep.join(format!("other/{depth}")), "data").expect("write");
+        }
+        let held = fs::File::open(&root).expect("open");
+        let mut steps = 0;
+        let mut pace = || {
+            steps += 1;
+            steps != 50
+        };
+        let mut tree = Tree {
+            root: held.try_clone().expect("clone").into(),
+            name: "v",
+            hoisted: 0,
+            pace: &mut pace,
+        };
+        let mut stopped = 0;
+        for _ in 0..5 {
+            match tree.clear_in_place(held.as_fd(), c"v") {
+                Ok(()) => {}
+                Err(Halt::Stopped) => stopped += 1,
+                Err(Halt::Failed(error)) => panic!("{error}"),
+            }
+        }
+        assert_eq!(stopped, 1);
+        assert_eq!(fs::read_dir(&root).expect("list").count(), 0);
     }
 
     #[test]

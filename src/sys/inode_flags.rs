@@ -1,4 +1,4 @@
-//! The inode flags of chattr(1) that keep even root from unlinking a file.
+//! The inode flags of chattr(1) that keep even root from unlinking a file or moving a directory.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -14,6 +14,28 @@ nix::ioctl_read_bad!(
 nix::ioctl_write_ptr_bad!(
     /// `#define FS_IOC_SETFLAGS _IOW('f', 2, long)`
     set_flags, libc::FS_IOC_SETFLAGS, libc::c_long);
+
+/// `#define FS_XFLAG_PROJINHERIT 0x00000200`
+const PROJECT_INHERITED: u32 = 0x200;
+
+/// `struct fsxattr` (linux/fs.h)
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Attributes {
+    flags: u32,
+    extent_size: u32,
+    extents: u32,
+    project: u32,
+    copy_extent_size: u32,
+    pad: [u8; 8],
+}
+
+nix::ioctl_read!(
+    /// `#define FS_IOC_FSGETXATTR _IOR('X', 31, struct fsxattr)`
+    get_attributes, b'X', 31, Attributes);
+nix::ioctl_write_ptr!(
+    /// `#define FS_IOC_FSSETXATTR _IOW('X', 32, struct fsxattr)`
+    set_attributes, b'X', 32, Attributes);
 
 /// What kept a file as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +55,24 @@ pub fn unprotect(fd: impl AsFd) -> io::Result<Option<Protection>> {
 pub fn protect(fd: impl AsFd, Protection(taken): Protection) -> io::Result<()> {
     let flags = get(&fd)?;
     set(fd, flags | taken)
+}
+
+/// Lets the directory `fd` refers to take in what belongs to another project (XFS and ext4: one that
+/// hands its project down refuses that with `EXDEV`). Returns whether it did not before.
+pub fn admit_all_projects(fd: impl AsFd) -> io::Result<bool> {
+    let mut attributes = Attributes::default();
+    // Not by FS_IOC_SETFLAGS, which knows this flag on newer kernels only.
+    #[expect(unsafe_code, reason = "this ioctl has no safe wrapper")]
+    // SAFETY: the kernel writes at most one `struct fsxattr`, and the descriptor is open for the call.
+    unsafe { get_attributes(fd.as_fd().as_raw_fd(), &raw mut attributes) }?;
+    if attributes.flags & PROJECT_INHERITED == 0 {
+        return Ok(false);
+    }
+    attributes.flags &= !PROJECT_INHERITED;
+    #[expect(unsafe_code, reason = "this ioctl has no safe wrapper")]
+    // SAFETY: the kernel reads at most one `struct fsxattr`, and the descriptor is open for the call.
+    unsafe { set_attributes(fd.as_fd().as_raw_fd(), &raw const attributes) }?;
+    Ok(true)
 }
 
 #[expect(unsafe_code, reason = "this ioctl has no safe wrapper")]
