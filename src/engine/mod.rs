@@ -154,8 +154,11 @@ impl Engine {
         };
         match open() {
             Err(store::Error::NotAPool { .. }) if may_init && self.settings.init_pool => {
-                let info = store::init(&self.settings.pool)?;
-                info!(pool = %self.settings.pool.display(), uuid = %info.uuid, "new pool made");
+                match store::init(&self.settings.pool) {
+                    Ok(info) => info!(pool = %self.settings.pool.display(), uuid = %info.uuid, "new pool made"),
+                    // From now on it is a directory without a pool, as later looks see it.
+                    Err(error) => error!(%error, "no new pool made"),
+                }
                 open()
             }
             other => other,
