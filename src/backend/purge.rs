@@ -4,6 +4,9 @@
 //! that nothing is ever deeper than two levels. Where that is refused, above all for want of space,
 //! they are emptied where they are, which is slower the deeper they lie.
 //!
+//! Out of a btrfs subvolume nothing can be moved but other subvolumes. So the root of one is a root for
+//! what is in it, and a subvolume in that goes to the root of the tree first.
+//!
 //! Everything happens beneath held descriptors, on one file system: a mount inside the tree ends
 //! the purge with an error and stays untouched. A purge that is interrupted goes on where it was,
 //! because all it needs to know is in the tree.
@@ -11,7 +14,7 @@
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::dir::Type;
 use nix::errno::Errno;
@@ -22,6 +25,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::{Error, Purge};
 use crate::sys::beneath::{self, open_directory};
 use crate::sys::inode_flags::{Protection, admit_all_projects, protect, unprotect};
+use crate::sys::subvolume::make_writable;
 
 /// How many names are read before they are acted on.
 const BATCH: usize = 512;
@@ -34,8 +38,16 @@ enum Halt {
     Failed(Error),
 }
 
+/// What became of a directory that was to be moved.
+enum Hoist {
+    Moved,
+    /// Nothing goes from where it is to where it was to go.
+    Apart,
+    Refused,
+}
+
 struct Tree<'a> {
-    root: OwnedFd,
+    root: BorrowedFd<'a>,
     name: &'a str,
     /// Names that hoisted directories get.
     hoisted: u64,
@@ -60,18 +72,18 @@ pub fn purge(trash: BorrowedFd<'_>, name: &str, pace: &mut dyn FnMut() -> bool) 
         Err(errno) => return Err(Error::new("open the trash of", name, errno)),
     };
     let mut tree = Tree {
-        root,
+        root: root.as_fd(),
         name,
         hoisted: 0,
         pace,
     };
-    match tree.clear_root() {
+    match tree.clear(root.as_fd()) {
         Ok(()) => {}
         Err(Halt::Stopped) => return Ok(Purge::Stopped),
         Err(Halt::Failed(error)) => return Err(error),
     }
     match unlinkat(trash, name, UnlinkatFlags::RemoveDir) {
-        Err(Errno::EPERM) => unprotect(&tree.root)
+        Err(Errno::EPERM) => unprotect(&root)
             .map_err(|error| Error::new("take the immutable flag off", name, error))
             .and_then(|_| {
                 unlinkat(trash, name, UnlinkatFlags::RemoveDir).map_err(|errno| Error::new("remove", name, errno))
@@ -82,40 +94,50 @@ pub fn purge(trash: BorrowedFd<'_>, name: &str, pace: &mut dyn FnMut() -> bool) 
 }
 
 impl Tree<'_> {
-    fn clear_root(&mut self) -> Result<(), Halt> {
+    /// Empties the directory `base` by way of hoisting to it: the root, or that of a subvolume in the root.
+    fn clear(&mut self, base: BorrowedFd<'_>) -> Result<(), Halt> {
         loop {
-            let names = beneath::entries(&self.root, BATCH).map_err(|errno| self.fail("list", c"", errno))?;
+            let names = beneath::entries(base, BATCH).map_err(|errno| self.fail("list", c"", errno))?;
             if names.is_empty() {
                 return Ok(());
             }
             for (name, kind) in names {
                 self.step()?;
-                if !self.remove(self.root.as_fd(), &name, kind)? {
-                    self.clear_directory(&name)?;
+                if !self.remove(base, &name, kind)? {
+                    self.clear_directory(base, &name)?;
                 }
             }
         }
     }
 
-    /// Empties the directory `name` of the root and removes it.
-    fn clear_directory(&mut self, name: &CStr) -> Result<(), Halt> {
-        let directory = match open_directory(self.root.as_fd(), name) {
+    /// Empties the directory `name` of `base` and removes it, or moves it to the root.
+    fn clear_directory(&mut self, base: BorrowedFd<'_>, name: &CStr) -> Result<(), Halt> {
+        let directory = match open_directory(base, name) {
             Err(Errno::ENOENT) => return Ok(()),
             other => other.map_err(|errno| self.fail("open", name, errno))?,
         };
+        let directory = directory.as_fd();
+        let at_root = base.as_raw_fd() == self.root.as_raw_fd();
         loop {
-            let names = beneath::entries(&directory, BATCH).map_err(|errno| self.fail("list", name, errno))?;
+            let names = beneath::entries(directory, BATCH).map_err(|errno| self.fail("list", name, errno))?;
             if names.is_empty() {
                 break;
             }
             for (child, kind) in names {
                 self.step()?;
-                if !self.remove(directory.as_fd(), &child, kind)? && !self.hoist(directory.as_fd(), &child) {
-                    self.clear_in_place(directory.as_fd(), name)?;
+                if self.remove(directory, &child, kind)? {
+                    continue;
+                }
+                match self.hoist(directory, &child, base) {
+                    Hoist::Moved => {}
+                    // No deeper than this: what is in `directory` goes to the root from there.
+                    Hoist::Apart if at_root => self.clear(directory)?,
+                    Hoist::Apart if matches!(self.hoist(base, name, self.root), Hoist::Moved) => return Ok(()),
+                    Hoist::Apart | Hoist::Refused => self.clear_in_place(directory, name)?,
                 }
             }
         }
-        self.remove(self.root.as_fd(), name, Some(Type::Directory)).map(|_| ())
+        self.remove(base, name, Some(Type::Directory)).map(|_| ())
     }
 
     /// Empties `directory`, which has the name `name`, without moving anything. Of a tree deeper than what
@@ -177,7 +199,7 @@ impl Tree<'_> {
             unlinkat(parent, name, UnlinkatFlags::RemoveDir)
         };
         let result = match try_once() {
-            Err(Errno::EPERM) => {
+            Err(Errno::EPERM | Errno::EROFS) => {
                 let lifted = self.lift_protection(parent, name, kind);
                 let again = try_once();
                 if let Some((fd, protection)) = lifted
@@ -197,54 +219,52 @@ impl Tree<'_> {
         }
     }
 
-    /// Takes immutable and append-only flags off an entry and the directory it is in, and returns what
-    /// the entry had. If that does not work, the second try to remove it tells why.
+    /// Takes immutable, append-only and, of subvolumes, read-only flags off an entry and the directory it
+    /// is in, and returns which of the first two the entry had. If that does not work, the second try to remove it tells why.
     fn lift_protection(
         &self,
         parent: BorrowedFd<'_>,
         name: &CStr,
         kind: Option<Type>,
     ) -> Option<(OwnedFd, Protection)> {
+        // Before the others, which cannot be changed in a read-only subvolume.
+        let _ = make_writable(parent);
         let _ = unprotect(parent);
         // Opening a device or a fifo could have effects; they cannot carry the flags anyway.
         if !matches!(kind, Some(Type::File | Type::Directory)) {
             return None;
         }
         let fd = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK).ok()?;
+        if kind == Some(Type::Directory) {
+            let _ = make_writable(&fd);
+        }
         let protection = unprotect(&fd).ok()??;
         Some((fd, protection))
     }
 
-    /// Moves a directory to the root; `false` if that cannot be.
-    fn hoist(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> bool {
+    /// Moves a directory to `base`.
+    fn hoist(&mut self, parent: BorrowedFd<'_>, name: &CStr, base: BorrowedFd<'_>) -> Hoist {
         loop {
             let to = format!(".berth-purge-{}", self.hoisted);
             self.hoisted += 1;
-            let rename = || {
-                renameat2(
-                    parent,
-                    name,
-                    self.root.as_fd(),
-                    to.as_str(),
-                    RenameFlags::RENAME_NOREPLACE,
-                )
-            };
+            let rename = || renameat2(parent, name, base, to.as_str(), RenameFlags::RENAME_NOREPLACE);
             let result = match rename() {
-                Err(Errno::EPERM) => {
+                Err(Errno::EPERM | Errno::EROFS) => {
                     let _ = self.lift_protection(parent, name, Some(Type::Directory));
-                    let _ = unprotect(&self.root);
+                    let _ = unprotect(base);
                     rename()
                 }
                 other => other,
             };
             let result = match result {
-                Err(Errno::EXDEV) if admit_all_projects(&self.root).unwrap_or(false) => rename(),
+                Err(Errno::EXDEV) if admit_all_projects(base).unwrap_or(false) => rename(),
                 other => other,
             };
             match result {
-                Ok(()) | Err(Errno::ENOENT) => return true,
+                Ok(()) | Err(Errno::ENOENT) => return Hoist::Moved,
                 Err(Errno::EEXIST) => {}
-                Err(_) => return false,
+                Err(Errno::EXDEV) => return Hoist::Apart,
+                Err(_) => return Hoist::Refused,
             }
         }
     }
@@ -301,7 +321,7 @@ mod tests {
             steps != 50
         };
         let mut tree = Tree {
-            root: held.try_clone().expect("clone").into(),
+            root: held.as_fd(),
             name: "v",
             hoisted: 0,
             pace: &mut pace,

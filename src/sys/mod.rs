@@ -12,6 +12,7 @@ pub mod mount;
 pub mod mount_table;
 pub mod seccomp;
 pub mod stat;
+pub mod subvolume;
 pub mod writeback;
 
 use std::io;
