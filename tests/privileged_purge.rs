@@ -134,6 +134,45 @@ fn privileged_depth_costs_no_more_where_a_pod_hinders_moving() {
     });
 }
 
+#[test]
+fn privileged_what_is_in_subvolumes_is_measured() {
+    let name = "privileged_what_is_in_subvolumes_is_measured";
+    on_filesystems(name, &[Filesystem::Btrfs], async |node| {
+        let pool = node.pool();
+        let volume = pool.join("v");
+        let measure = || DirectoryBackend.usage(File::open(&volume).unwrap().as_fd()).unwrap();
+        for path in [&volume, &pool.join("other")] {
+            std::fs::create_dir(path).unwrap();
+        }
+        shell(
+            &volume,
+            "btrfs subvolume create a && mkdir a/1 && btrfs subvolume create a/1/b",
+        );
+        let write = |path: &Path| {
+            let mut file = File::create(path).unwrap();
+            file.write_all(&[0x5a; 1 << 20]).unwrap();
+            file.sync_all().unwrap();
+        };
+        write(&volume.join("a/1/b/file"));
+        write(&pool.join("other/file"));
+        let before = measure();
+        assert_eq!(before.inodes, 5);
+        assert!(before.bytes >= 1 << 20, "{before:?}");
+        // Mounts of the same file system, of a subvolume of it, and of another one.
+        shell(&volume, "mkdir a/same a/subvolume a/other");
+        let with_points = measure();
+        shell(
+            &volume,
+            "mount --bind ../other a/same
+             mount --bind a/1 a/subvolume
+             mount -t tmpfs tmpfs a/other && head -c 1M /dev/zero > a/other/file",
+        );
+        let after = measure();
+        assert!(after.inodes <= with_points.inodes, "{after:?}");
+        assert!(after.bytes < 2 << 20, "{after:?}");
+    });
+}
+
 /// Moving a directory up may take a block, and where none is left there is still all that is in it to unlink.
 #[test]
 fn privileged_a_volume_on_a_full_disk_is_purged() {

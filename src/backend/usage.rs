@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
+use nix::libc::dev_t;
 use nix::sys::stat::{FileStat, fstat, fstatat};
 
 use super::Usage;
@@ -20,7 +21,7 @@ pub fn measure(volume: BorrowedFd<'_>, pace: &mut dyn FnMut() -> bool) -> nix::R
     let root = fstat(volume)?;
     let mut usage = Usage::default();
     add(&mut usage, &root);
-    let mut open = vec![read(open_directory(volume, ".")?)?];
+    let mut open = vec![read(open_directory(volume, ".")?, root.st_dev)?];
     while let Some(directory) = open.last_mut() {
         if !pace() {
             return Ok(None);
@@ -38,18 +39,23 @@ pub fn measure(volume: BorrowedFd<'_>, pace: &mut dyn FnMut() -> bool) -> nix::R
             Err(Errno::ENOENT) => continue,
             other => other?,
         };
-        if status.st_dev != root.st_dev {
+        if status.st_mode & nix::libc::S_IFMT != nix::libc::S_IFDIR {
+            if status.st_dev == directory.device {
+                add(&mut usage, &status);
+            }
             continue;
         }
-        add(&mut usage, &status);
-        if status.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR && open.len() < DEEPEST {
-            let child = open.last().map(|parent| open_directory(parent.fd.as_fd(), name));
-            match child {
-                Some(Ok(child)) => open.push(read(child)?),
-                // Gone or replaced since it was listed, or a mount on the same file system.
-                Some(Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV)) | None => {}
-                Some(Err(errno)) => return Err(errno),
+        // Not told by the device: a subvolume of btrfs has one of its own, and a mount may have the same.
+        match open_directory(directory.fd.as_fd(), name) {
+            Ok(child) => {
+                add(&mut usage, &status);
+                if open.len() < DEEPEST {
+                    open.push(read(child, status.st_dev)?);
+                }
             }
+            // Gone or replaced since it was listed, or a mount.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV) => {}
+            Err(errno) => return Err(errno),
         }
     }
     Ok(Some(usage))
@@ -57,12 +63,13 @@ pub fn measure(volume: BorrowedFd<'_>, pace: &mut dyn FnMut() -> bool) -> nix::R
 
 struct Open {
     fd: OwnedFd,
+    device: dev_t,
     entries: nix::dir::OwningIter,
 }
 
-fn read(fd: OwnedFd) -> nix::Result<Open> {
+fn read(fd: OwnedFd, device: dev_t) -> nix::Result<Open> {
     let entries = Dir::from_fd(fd.try_clone().map_err(|_| Errno::EMFILE)?)?.into_iter();
-    Ok(Open { fd, entries })
+    Ok(Open { fd, device, entries })
 }
 
 fn add(usage: &mut Usage, status: &FileStat) {
