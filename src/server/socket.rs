@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -75,9 +76,10 @@ impl Socket {
     pub fn listen(
         self,
         mut stop: watch::Receiver<bool>,
-        stays: impl Fn() -> bool + Send + 'static,
+        stays: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<ReceiverStream<io::Result<Connection>>, Error> {
-        let mut bound = Bound::new(&self.path)?;
+        let stays: Stays = Arc::new(stays);
+        let mut bound = Bound::new(&self.path, &stays)?;
         let mut crowd = Crowd::new(MOST, None);
         let (sender, receiver) = mpsc::channel(BACKLOG);
         tokio::spawn(async move {
@@ -87,7 +89,7 @@ impl Socket {
                     () = told(&mut stop) => break,
                     _ = look.tick() => {
                         if !bound.is_intact() {
-                            match Bound::new(&self.path) {
+                            match Bound::new(&self.path, &stays) {
                                 Ok(again) => bound = again,
                                 Err(error) => warn!(%error, "socket is gone and cannot be made again, will try"),
                             }
@@ -108,7 +110,6 @@ impl Socket {
                     },
                 }
             }
-            bound.stays = stays();
         });
         Ok(ReceiverStream::new(receiver))
     }
@@ -119,17 +120,19 @@ pub async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// Whether a socket's file outlives its listener.
+type Stays = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A socket file with the listener behind it.
 struct Bound {
     listener: UnixListener,
     path: PathBuf,
     inode: (u64, u64),
-    /// Whether the file outlives the listener.
-    stays: bool,
+    stays: Stays,
 }
 
 impl Bound {
-    fn new(path: &Path) -> Result<Self, Error> {
+    fn new(path: &Path, stays: &Stays) -> Result<Self, Error> {
         if let Some(directory) = path.parent() {
             prepare_directory(directory)?;
         }
@@ -148,7 +151,7 @@ impl Bound {
             listener,
             path: path.to_owned(),
             inode,
-            stays: false,
+            stays: stays.clone(),
         })
     }
 
@@ -159,7 +162,8 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if !self.stays && self.is_intact() {
+        // Asked here, because whoever listens may be dropped before it hears of the end.
+        if self.is_intact() && !(self.stays)() {
             let _ = fs::remove_file(&self.path);
         }
     }
