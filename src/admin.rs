@@ -1,10 +1,8 @@
 //! The service behind a person's commands, on the agent's socket and without an agent.
 
-use std::sync::Arc;
-
 use tonic::{Request, Response, Status};
 
-use crate::csi::status;
+use crate::csi::Work;
 use crate::engine::health::{Condition, Severity};
 use crate::engine::{Engine, Error, Overview};
 use crate::proto::admin::admin_server::Admin;
@@ -50,24 +48,13 @@ pub fn undelete(engine: &Engine, id: &str) -> Result<UndeleteResponse, Error> {
 /// Serves the commands on the agent's socket.
 #[derive(Clone)]
 pub struct AdminService {
-    engine: Arc<Engine>,
+    work: Work,
 }
 
 impl AdminService {
     /// A service on top of the engine.
-    pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
-    ) -> Result<Response<T>, Status> {
-        let engine = self.engine.clone();
-        let done = tokio::task::spawn_blocking(move || work(&engine)).await;
-        done.map_err(|error| Status::internal(error.to_string()))?
-            .map(Response::new)
-            .map_err(status::of)
+    pub fn new(work: Work) -> Self {
+        Self { work }
     }
 }
 
@@ -78,16 +65,19 @@ impl Admin for AdminService {
         request: Request<ListVolumesRequest>,
     ) -> Result<Response<ListVolumesResponse>, Status> {
         let measure = request.into_inner().measure;
-        self.run(move |engine| list_volumes(engine, measure)).await
+        let volumes = self.work.run_at_disk(move |engine| list_volumes(engine, measure));
+        volumes.await.map(Response::new)
     }
 
     async fn diagnose(&self, _: Request<DiagnoseRequest>) -> Result<Response<DiagnoseResponse>, Status> {
-        self.run(|engine| Ok(diagnose(engine))).await
+        let findings = self.work.run(|engine| Ok(diagnose(engine)));
+        findings.await.map(Response::new)
     }
 
     async fn undelete(&self, request: Request<UndeleteRequest>) -> Result<Response<UndeleteResponse>, Status> {
         let id = request.into_inner().volume_id;
-        self.run(move |engine| undelete(engine, &id)).await
+        let undeleted = self.work.run_at_disk(move |engine| undelete(engine, &id));
+        undeleted.await.map(Response::new)
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::admin::AdminService;
 use crate::backend::DirectoryBackend;
 use crate::config::AgentArgs;
-use crate::csi::Driver;
+use crate::csi::{Driver, Work};
 use crate::engine::background::Background;
 use crate::engine::{Engine, Settings};
 use crate::metrics::Metrics;
@@ -93,14 +93,15 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<Instant> {
     // The first call finds the pool, but none waits for a disk that hangs.
     let _ = tokio::time::timeout(PATIENCE, pool_looked_for(&engine)).await;
 
-    let driver = Driver::new(engine.clone(), &args.node_name, args.kubelet_dir.clone());
+    let work = Work::new(engine.clone());
+    let driver = Driver::new(work.clone(), &args.node_name, args.kubelet_dir.clone());
     let running = Running::default();
     let csi = server()
         .layer(Observe::new(metrics, running.clone()))
         .add_service(IdentityServer::new(driver.clone()))
         .add_service(ControllerServer::new(driver.clone()))
         .add_service(NodeServer::new(driver))
-        .add_service(AdminServer::new(AdminService::new(engine.clone())))
+        .add_service(AdminServer::new(AdminService::new(work)))
         .serve_with_incoming_shutdown(csi_socket.listen(stopped.clone(), || false)?, until(stopped.clone()));
     // Without its socket the kubelet forgets the driver, and then no pod on this node can end: not before the next
     // agent has a pool again.

@@ -50,6 +50,7 @@ impl Controller for Driver {
         let driver = self.clone();
         let topology = request.accessibility_requirements.unwrap_or_default();
         let volume = self
+            .work
             .run_at_disk(move |engine| {
                 let pool = &*engine.pool()?;
                 request::require_filesystem(&request.volume_capabilities, pool.filesystem())?;
@@ -67,7 +68,8 @@ impl Controller for Driver {
     ) -> Result<Response<csi::DeleteVolumeResponse>, Status> {
         let request = request.into_inner();
         request::required("volume_id", &request.volume_id)?;
-        self.run_at_disk(move |engine| engine.pool()?.delete(&request.volume_id))
+        self.work
+            .run_at_disk(move |engine| engine.pool()?.delete(&request.volume_id))
             .await?;
         Ok(Response::new(csi::DeleteVolumeResponse {}))
     }
@@ -81,7 +83,7 @@ impl Controller for Driver {
         if request.volume_capabilities.is_empty() {
             return Err(status::invalid("volume_capabilities is required"));
         }
-        let record = self.run_in_pool(move |pool| pool.volume(&id)).await?;
+        let record = self.work.run_in_pool(move |pool| pool.volume(&id)).await?;
         Ok(Response::new(match refusal(&record, &request) {
             Some(message) => csi::ValidateVolumeCapabilitiesResponse {
                 confirmed: None,
@@ -107,6 +109,7 @@ impl Controller for Driver {
         let most = token::page_size(request.max_entries).map_err(status::of)?;
         let last = token::parse(&request.starting_token).map_err(status::of)?;
         let response = self
+            .work
             .run_in_pool(move |pool| {
                 let (page, more) = pool.page(last.as_ref(), most);
                 let next = page
@@ -134,6 +137,7 @@ impl Controller for Driver {
         request::required("volume_id", &id)?;
         let node = self.node_name.to_string();
         let response = self
+            .work
             .run_at_disk(move |engine| {
                 let pool = &*engine.pool()?;
                 let record = pool.volume(&id)?;
@@ -162,6 +166,7 @@ impl Controller for Driver {
             .all(|given| request::capability(given).is_ok());
         let driver = self.clone();
         let available = self
+            .work
             .run_in_pool(move |pool| match &request.accessible_topology {
                 Some(asked) if !driver.is_here(pool, asked) => Ok(0),
                 _ if !served => Ok(0),

@@ -15,7 +15,7 @@ impl Driver {
     /// The health of one volume; nothing wrong is an empty list.
     pub(super) async fn volume_health(&self, id: String) -> Result<csi::VolumeHealth, Status> {
         let volume_id = id.clone();
-        let conditions = self.run(move |engine| engine.volume_health(&id)).await?;
+        let conditions = self.work.run(move |engine| engine.volume_health(&id)).await?;
         Ok(volume_health(volume_id, &conditions))
     }
 
@@ -25,7 +25,7 @@ impl Driver {
         last: Option<VolumeId>,
         most: usize,
     ) -> Result<(Vec<csi::VolumeHealth>, String), Status> {
-        let all = self.run(Engine::unhealthy_volumes).await?;
+        let all = self.work.run(Engine::unhealthy_volumes).await?;
         let is_next = |id: &str| last.as_ref().is_none_or(|last| id > last.as_str());
         let mut rest = all.into_iter().filter(|(id, _)| is_next(id));
         let page: Vec<_> = rest
@@ -40,7 +40,7 @@ impl Driver {
 
     /// The health of the pool as this node sees it.
     pub(super) async fn storage_health(&self) -> Result<Vec<StorageBackendHealth>, Status> {
-        let conditions = self.run(|engine| Ok(engine.storage_health())).await?;
+        let conditions = self.work.run(|engine| Ok(engine.storage_health())).await?;
         Ok(conditions.iter().map(storage_health).collect())
     }
 }

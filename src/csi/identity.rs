@@ -42,7 +42,7 @@ impl Identity for Driver {
     /// external-provisioner exit, and restarting mends no disk; while the answer is "not ready" it
     /// waits (CSI 1.13, "Probe").
     async fn probe(&self, _: Request<csi::ProbeRequest>) -> Result<Response<csi::ProbeResponse>, Status> {
-        let ready = self.run_in_pool(|pool| pool.verify()).await.is_ok();
+        let ready = self.work.run_in_pool(|pool| pool.verify()).await.is_ok();
         Ok(Response::new(csi::ProbeResponse { ready: Some(ready) }))
     }
 }

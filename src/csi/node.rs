@@ -32,7 +32,8 @@ impl Node for Driver {
         let id = request::required("volume_id", &request.volume_id)?.to_owned();
         let staging = self.path("staging_target_path", &request.staging_target_path)?;
         let capability = request::one_capability(request.volume_capability.as_ref())?;
-        self.run_at_disk(move |engine| engine.pool()?.stage(&id, &staging, &capability))
+        self.work
+            .run_at_disk(move |engine| engine.pool()?.stage(&id, &staging, &capability))
             .await?;
         Ok(Response::new(csi::NodeStageVolumeResponse {}))
     }
@@ -44,7 +45,7 @@ impl Node for Driver {
         let request = request.into_inner();
         let id = request::required("volume_id", &request.volume_id)?.to_owned();
         let staging = self.path("staging_target_path", &request.staging_target_path)?;
-        self.run(move |engine| engine.unstage(&id, &staging)).await?;
+        self.work.run(move |engine| engine.unstage(&id, &staging)).await?;
         Ok(Response::new(csi::NodeUnstageVolumeResponse {}))
     }
 
@@ -72,11 +73,12 @@ impl Node for Driver {
         }
         let staging = self.path("staging_target_path", &request.staging_target_path)?;
         let read_only = request.readonly;
-        self.run_at_disk(move |engine| {
-            let pool = engine.pool()?;
-            pool.publish(&id, &staging, &target, &capability, read_only)
-        })
-        .await?;
+        self.work
+            .run_at_disk(move |engine| {
+                let pool = engine.pool()?;
+                pool.publish(&id, &staging, &target, &capability, read_only)
+            })
+            .await?;
         Ok(Response::new(csi::NodePublishVolumeResponse {}))
     }
 
@@ -87,7 +89,7 @@ impl Node for Driver {
         let request = request.into_inner();
         let id = request::required("volume_id", &request.volume_id)?.to_owned();
         let target = self.path("target_path", &request.target_path)?;
-        self.run(move |engine| engine.unpublish(&id, &target)).await?;
+        self.work.run(move |engine| engine.unpublish(&id, &target)).await?;
         Ok(Response::new(csi::NodeUnpublishVolumeResponse {}))
     }
 
@@ -103,7 +105,10 @@ impl Node for Driver {
             .kubelet_dir
             .target(path)
             .map_err(|error| Status::not_found(format!("volume {} is not there: {error}", shorten(&id))))?;
-        let space = self.run_at_disk(move |engine| engine.pool()?.stats(&id, &path)).await?;
+        let space = self
+            .work
+            .run_at_disk(move |engine| engine.pool()?.stats(&id, &path))
+            .await?;
         Ok(Response::new(csi::NodeGetVolumeStatsResponse { usage: usage(&space) }))
     }
 
@@ -125,7 +130,10 @@ impl Node for Driver {
         _: Request<csi::NodeGetInfoRequest>,
     ) -> Result<Response<csi::NodeGetInfoResponse>, Status> {
         let driver = self.clone();
-        let topology = self.run_in_pool(move |pool| Ok(driver.node_topology(pool))).await?;
+        let topology = self
+            .work
+            .run_in_pool(move |pool| Ok(driver.node_topology(pool)))
+            .await?;
         Ok(Response::new(csi::NodeGetInfoResponse {
             node_id: self.node_name.to_string(),
             max_volumes_per_node: 0,

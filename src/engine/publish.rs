@@ -17,6 +17,8 @@ use crate::volume::{AccessMode, Capability, MountOption, Record, shorten};
 
 /// What is at a target that somebody wrote into while nothing was mounted there.
 const NOT_EMPTY: &str = "a directory with files of its own";
+/// What a mount shows whose file system does not answer any more.
+const GONE: &str = "a disk that is gone";
 /// How many mounts are taken off one target before something is wrong.
 const MOST_STACKED: usize = 16;
 
@@ -68,7 +70,7 @@ impl Pool {
             Occupant::Mount(mounted) if mounted.directory == data.identity => return Ok(()),
             // The kubelet does not stage again while a pod on this node has the volume.
             Occupant::Mount(_) => stale(record, staging, "something else, as after its disk was replaced"),
-            Occupant::DeadMount => stale(record, staging, "a disk that is gone"),
+            Occupant::DeadMount => stale(record, staging, GONE),
             _ => format!(
                 "volume {} is not staged at {}: NodeStageVolume comes first",
                 record.id,
@@ -118,7 +120,7 @@ impl Pool {
             // What is in it would be hidden, and then keep the target from being removed.
             Occupant::Directory => return Err(foreign(target, NOT_EMPTY)),
             Occupant::Foreign(what) => return Err(foreign(target, what)),
-            Occupant::DeadMount => return Err(foreign(target, "a mount whose file system does not answer any more")),
+            Occupant::DeadMount => return Err(Error::new(Kind::Precondition, stale(record, target, GONE))),
             Occupant::Mount(mounted) => {
                 let different = if mounted.directory != data.identity {
                     "something else is mounted there"

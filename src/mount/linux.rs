@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -13,7 +14,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::table::MountTable;
+use super::table::{MountTable, Mounts};
 use super::{Error, KubeletDir, Mounted, Mounter, Occupant, Sighting, TargetPath};
 use crate::sys::beneath;
 use crate::sys::mount::{self as api, Attributes};
@@ -25,8 +26,6 @@ use crate::volume::MountOption;
 const BUSY_TRIES: u32 = 10;
 /// How long between two tries.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
-/// What errors call the mount table.
-const MOUNT_TABLE: &str = "the mount table";
 
 /// Mounts beneath the kubelet's directory.
 #[derive(Debug)]
@@ -55,13 +54,16 @@ impl LinuxMounter {
 
     /// Whether anything is mounted beneath `directory`, a path as the kubelet writes it. No disk is asked.
     pub fn any_beneath(&self, directory: &Path) -> Result<bool, Error> {
-        let mounts = self
-            .table
-            .current()
-            .map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
+        let mounts = self.mounts()?;
         Ok(mounts
             .iter()
             .any(|mount| self.as_kubelet_writes(&mount.mount_point).starts_with(directory)))
+    }
+
+    fn mounts(&self) -> Result<MutexGuard<'_, Mounts>, Error> {
+        self.table
+            .current()
+            .map_err(|error| Error::io("read", "the mount table", error))
     }
 
     fn parent(&self, target: &TargetPath) -> Result<OwnedFd, Error> {
@@ -193,10 +195,7 @@ impl Mounter for LinuxMounter {
         let home = stat(directory)
             .map_err(|error| Error::io("examine", &path, error))?
             .mount_id;
-        let mounts = self
-            .table
-            .current()
-            .map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
+        let mounts = self.mounts()?;
         let located = mounts
             .iter()
             .find(|mount| mount.short_id == home)
@@ -217,10 +216,7 @@ impl Mounter for LinuxMounter {
             .open(target)
             .map_err(|errno| Error::io("open", target.path(), errno))?;
         let id = mount_of(&fd).map_err(|error| Error::io("examine", target.path(), error))?;
-        let mounts = self
-            .table
-            .current()
-            .map_err(|error| Error::io("read", MOUNT_TABLE, error))?;
+        let mounts = self.mounts()?;
         Ok(mounts
             .iter()
             .find(|mount| mount.short_id == id)

@@ -98,6 +98,12 @@ fn privileged_mounts_that_wait_for_the_disk_leave_threads_to_others() {
             let (clients, staging) = (callers[number % 2].clone(), staging_path(&agent, &id));
             calls.spawn(async move { clients.stage(&id, &staging).await });
         }
+        let people = [agent.clients().await, agent.clients().await];
+        let mut lists = JoinSet::new();
+        for number in 0..CALLS {
+            let clients = people[number % 2].clone();
+            lists.spawn(async move { clients.summaries().await });
+        }
         // On a connection of its own: on the others no more calls are let in.
         let clients = agent.clients().await;
         for _ in 0..5 {
@@ -113,6 +119,9 @@ fn privileged_mounts_that_wait_for_the_disk_leave_threads_to_others() {
         drop(illness);
         while let Some(call) = calls.join_next().await {
             call.unwrap().expect("the volume is mounted after all");
+        }
+        while let Some(list) = lists.join_next().await {
+            assert_eq!(list.unwrap().expect("the volumes are told after all").len(), CALLS);
         }
     });
 }

@@ -292,14 +292,17 @@ fn a_staging_path_that_shows_an_earlier_disk_is_told_apart_from_an_empty_one() {
     }
     assert!(!message.contains("NodeStageVolume"), "{message}");
     staged.bench.mounter.kill(staged.staging.path());
-    let message = refusal(&staged);
-    for said in ["a disk that is gone", "stop all pods", staged.id.as_str()] {
-        assert!(message.contains(said), "{message}");
+    let pool = staged.engine.pool().unwrap();
+    let staging_again = pool.stage(staged.id.as_str(), &staged.staging, &writer).unwrap_err();
+    assert_eq!(staging_again.kind(), Kind::Precondition);
+    for message in [refusal(&staged), staging_again.to_string()] {
+        for said in ["a disk that is gone", "stop all pods", staged.id.as_str()] {
+            assert!(message.contains(said), "{message}");
+        }
     }
     // As the message says.
     staged.engine.unstage(staged.id.as_str(), &staged.staging).unwrap();
     assert!(refusal(&staged).contains("NodeStageVolume comes first"));
-    let pool = staged.engine.pool().unwrap();
     pool.stage(staged.id.as_str(), &staged.staging, &writer).unwrap();
     staged.publish(&target, &writer, false).unwrap();
 }
