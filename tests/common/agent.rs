@@ -51,7 +51,9 @@ impl Agent {
         let mut agent = Self::spawn(home, command);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if agent.answers().await {
+            // It may take the connection and then say nothing.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Ok(true) = tokio::time::timeout(left, agent.answers()).await {
                 return agent;
             }
             if let Some(status) = agent.child.try_wait().expect("wait") {
@@ -180,6 +182,10 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // One that waits for a disk cannot even be killed, before the disk is well again.
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
