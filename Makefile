@@ -54,7 +54,7 @@ soak:
 e2e-upstream: build
 	@tests/e2e/upstream/run $(FOCUS)
 
-## bench-e2e: StatefulSets beside emptyDir and local-path-provisioner, on a cluster of their own (root); ROUNDS=5 for more
+## bench-e2e: StatefulSets beside emptyDir, local-path-provisioner and volumes made by hand, on a cluster of their own (root); ROUNDS=5 for more
 bench-e2e: build
 	@tests/e2e/bench/run $(ROUNDS)
 
