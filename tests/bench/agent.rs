@@ -19,18 +19,26 @@ const POLL_EVERY: Duration = Duration::from_millis(1);
 
 /// Where an agent runs: a new pool and a kubelet's directory on the scratch file system.
 pub struct Site {
-    binary: PathBuf,
+    server: Server,
     pool: PathBuf,
     kubelet: PathBuf,
     log: PathBuf,
 }
 
+/// What serves there.
+pub enum Server {
+    /// The agent, which is this program.
+    Agent(PathBuf),
+    /// The bare system calls behind gRPC (see [`crate::floor`]).
+    Floor,
+}
+
 impl Site {
     /// Makes the directories that the agent finds on a node.
-    pub fn new(scratch: &Scratch, binary: &Path, name: &str) -> anyhow::Result<Self> {
+    pub fn new(scratch: &Scratch, server: Server, name: &str) -> anyhow::Result<Self> {
         let home = scratch.root().join(name);
         let site = Self {
-            binary: binary.to_owned(),
+            server,
             pool: home.join("pool"),
             kubelet: home.join("kubelet"),
             log: scratch.aside().join(format!("{name}.log")),
@@ -75,22 +83,33 @@ impl Site {
             .append(true)
             .open(&self.log)
             .with_context(|| format!("open {}", self.log.display()))?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.server {
+            Server::Agent(binary) => {
+                let mut command = Command::new(binary);
+                command
+                    .args([
+                        "agent",
+                        "--init-pool",
+                        "--node-name",
+                        "bench",
+                        "--http-addr",
+                        "127.0.0.1:0",
+                    ])
+                    .arg("--pool")
+                    .arg(&self.pool)
+                    .arg("--kubelet-dir")
+                    .arg(&self.kubelet)
+                    .arg("--csi-endpoint")
+                    .arg(format!("unix://{}", self.socket().display()));
+                command
+            }
+            Server::Floor => {
+                let mut command = Command::new(std::env::current_exe().context("find this program")?);
+                command.arg("floor").arg(&self.pool).arg(self.socket());
+                command
+            }
+        };
         command
-            .args([
-                "agent",
-                "--init-pool",
-                "--node-name",
-                "bench",
-                "--http-addr",
-                "127.0.0.1:0",
-            ])
-            .arg("--pool")
-            .arg(&self.pool)
-            .arg("--kubelet-dir")
-            .arg(&self.kubelet)
-            .arg("--csi-endpoint")
-            .arg(format!("unix://{}", self.socket().display()))
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the agent's log")?)
             .stderr(log)
@@ -127,7 +146,7 @@ impl Agent {
         let started = Instant::now();
         let process = command
             .spawn()
-            .with_context(|| format!("start {}", site.binary.display()))?;
+            .with_context(|| format!("start {}", command.get_program().display()))?;
         let mut process = KillOnDrop(Some(process));
         loop {
             if let Some(channel) = ready(&site.socket()).await {

@@ -67,24 +67,54 @@ impl BarePool {
             name, staging, target, ..
         } = berth;
         self.create(name)?;
+        self.stage(name, staging)?;
+        self.publish(name, target)?;
+        self.stats(target)?;
+        self.unpublish(target)?;
+        self.unstage(staging)?;
+        self.delete(name)
+    }
+
+    pub fn stage(&self, name: &str, staging: &Path) -> anyhow::Result<()> {
         let source = self.path.join("volumes").join(name);
-        let bind = |target: &Path| mount(Some(&source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>);
-        bind(staging)?;
+        Ok(mount(
+            Some(&source),
+            staging,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )?)
+    }
+
+    pub fn publish(&self, name: &str, target: &Path) -> anyhow::Result<()> {
         mkdir(target, Mode::S_IRWXU)?;
-        bind(target)?;
+        self.stage(name, target)
+    }
+
+    pub fn stats(&self, target: &Path) -> anyhow::Result<()> {
         statvfs(target)?;
-        umount2(target, MntFlags::UMOUNT_NOFOLLOW)?;
-        fs::remove_dir(target)?;
-        umount2(staging, MntFlags::UMOUNT_NOFOLLOW)?;
+        Ok(())
+    }
+
+    pub fn unpublish(&self, target: &Path) -> anyhow::Result<()> {
+        self.unstage(target)?;
+        Ok(fs::remove_dir(target)?)
+    }
+
+    pub fn unstage(&self, staging: &Path) -> anyhow::Result<()> {
+        Ok(umount2(staging, MntFlags::UMOUNT_NOFOLLOW)?)
+    }
+
+    pub fn delete(&self, name: &str) -> anyhow::Result<()> {
         let (record, gone) = (format!("{name}.json"), format!("{name}.gone"));
         renameat(&self.records, record.as_str(), &self.records, gone.as_str())?;
         fsync(&self.records)?;
-        unlinkat(&self.volumes, name.as_str(), UnlinkatFlags::RemoveDir)?;
+        unlinkat(&self.volumes, name, UnlinkatFlags::RemoveDir)?;
         unlinkat(&self.records, gone.as_str(), UnlinkatFlags::NoRemoveDir)?;
         Ok(())
     }
 
-    fn create(&self, name: &str) -> anyhow::Result<()> {
+    pub fn create(&self, name: &str) -> anyhow::Result<()> {
         let temporary = format!("{name}.tmp");
         mkdirat(&self.volumes, name, Mode::S_IRWXU)?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;

@@ -7,6 +7,7 @@ mod bare;
 mod client;
 mod create;
 mod figures;
+mod floor;
 mod lifecycle;
 mod load;
 mod population;
@@ -18,7 +19,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use agent::Site;
+use agent::{Server, Site};
 use figures::Report;
 use scratch::Scratch;
 
@@ -48,6 +49,18 @@ struct Args {
     /// What `cargo bench` passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
+
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What this program is when it starts itself.
+#[derive(clap::Subcommand)]
+#[command(disable_help_subcommand = true)]
+enum Role {
+    /// Serves the bare system calls.
+    #[command(hide = true)]
+    Floor { pool: PathBuf, socket: PathBuf },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -119,7 +132,12 @@ fn positive(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let outcome = match &args.role {
+        Some(Role::Floor { pool, socket }) => floor::serve(pool, socket),
+        None => run(&args),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -165,7 +183,7 @@ fn watch(kind: SignalKind) -> anyhow::Result<Signal> {
 /// Runs the chosen parts; one that fails does not keep the others from being measured.
 async fn measure(args: &Args, scratch: &Scratch, report: &mut Report) -> anyhow::Result<()> {
     let effort = args.effort;
-    let site = |name| Site::new(scratch, &args.binary, name);
+    let site = |name| Site::new(scratch, Server::Agent(args.binary.clone()), name);
     let mut failures = Vec::new();
     let mut note = |part: &str, outcome: anyhow::Result<()>| {
         if let Err(error) = outcome {
@@ -180,8 +198,11 @@ async fn measure(args: &Args, scratch: &Scratch, report: &mut Report) -> anyhow:
         note("create", create::measure(scratch, &site, effort, report).await);
     }
     if args.chose(Part::Lifecycle) {
-        let site = site("lifecycle")?;
-        note("lifecycle", lifecycle::measure(scratch, &site, effort, report).await);
+        let (site, floor) = (site("lifecycle")?, Site::new(scratch, Server::Floor, "floor")?);
+        note(
+            "lifecycle",
+            lifecycle::measure(scratch, &site, &floor, effort, report).await,
+        );
     }
     if args.chose(Part::Memory) || args.chose(Part::Start) {
         let site = site("population")?;

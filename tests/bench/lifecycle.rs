@@ -34,38 +34,48 @@ const ONE_BY_ONE: Target = Target::AtLeast(600.0, "/s");
 const EIGHT_IN_FLIGHT: Target = Target::AtLeast(1500.0, "/s");
 const WARM_UP: usize = 50;
 
-/// Measures lifecycles one by one and with 8 in flight, each beside the bare system calls, in turns.
-pub async fn measure(scratch: &Scratch, site: &Site, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+/// Measures lifecycles one by one and with 8 in flight, each beside the bare system calls and those behind gRPC, in turns.
+pub async fn measure(
+    scratch: &Scratch,
+    site: &Site,
+    floor_site: &Site,
+    effort: Effort,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let agent = Agent::start(site).await?;
     let channel = agent.channel();
+    let floor = Agent::start(floor_site).await?;
     let pool = Arc::new(BarePool::new(&scratch.root().join("lifecycle/bare"))?);
     round(site, channel, 1, WARM_UP).await?;
+    round(floor_site, floor.channel(), 1, WARM_UP).await?;
     bare(&pool, site, 1, WARM_UP).await?;
-    let (mut bare_one, mut bare_eight) = (Vec::new(), Vec::new());
-    let (mut one_by_one, mut eight) = (Vec::new(), Vec::new());
+    let (mut one_by_one, mut eight) = (Rounds::default(), Rounds::default());
     let (mut empty_one, mut empty_eight) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        scratch.settle()?;
-        bare_one.push(bare(&pool, site, 1, effort.operations(1)).await?);
-        scratch.settle()?;
-        one_by_one.push(round(site, channel, 1, effort.operations(1)).await?);
+        for (in_flight, rounds) in [(1, &mut one_by_one), (8, &mut eight)] {
+            let lifecycles = effort.operations(in_flight);
+            scratch.settle()?;
+            rounds.bare.push(bare(&pool, site, in_flight, lifecycles).await?);
+            scratch.settle()?;
+            let served = round(floor_site, floor.channel(), in_flight, lifecycles).await?;
+            rounds.floor.push(served.whole);
+            scratch.settle()?;
+            rounds.agent.push(round(site, channel, in_flight, lifecycles).await?);
+        }
         empty_one.push(empty_calls(channel, 1, effort.operations(1)).await?);
         empty_eight.push(empty_calls(channel, 8, effort.operations(8)).await?);
-        scratch.settle()?;
-        bare_eight.push(bare(&pool, site, 8, effort.operations(8)).await?);
-        scratch.settle()?;
-        eight.push(round(site, channel, 8, effort.operations(8)).await?);
     }
-    report_rounds(report, "one by one", &bare_one, &one_by_one, ONE_BY_ONE);
-    report_rounds(report, "8 in flight", &bare_eight, &eight, EIGHT_IN_FLIGHT);
+    one_by_one.report(report, "one by one", ONE_BY_ONE);
+    eight.report(report, "8 in flight", EIGHT_IN_FLIGHT);
     report.note(
         "  an empty call, one by one / 8 in flight",
         format!("{} / {}", millis(median(empty_one)), millis(median(empty_eight))),
     );
     for (index, call) in CALLS.iter().enumerate() {
-        let p50 = |rounds: &[Round]| {
+        let p50 = |rounds: &Rounds| {
             median(
                 rounds
+                    .agent
                     .iter()
                     .filter_map(|round| round.calls.get(index))
                     .map(|call| call.p50),
@@ -125,26 +135,45 @@ async fn bare(pool: &Arc<BarePool>, site: &Site, in_flight: usize, lifecycles: u
     Ok(sample)
 }
 
-fn report_rounds(report: &mut Report, how: &str, bare: &[Sample], rounds: &[Round], target: Target) {
-    let rounds: Vec<Sample> = rounds.iter().map(|round| round.whole).collect();
-    let sample = Sample::median(&rounds);
-    report.note(format!("bare lifecycles, {how}"), Sample::median(bare).to_string());
-    report.judge(
-        format!("lifecycles, {how}"),
-        sample.to_string(),
-        sample.per_second,
-        target,
-    );
-    let ratios: Vec<f64> = bare
-        .iter()
-        .zip(&rounds)
-        .map(|(bare, whole)| whole.p50 / bare.p50)
-        .collect();
-    let (least, most) = range(&ratios);
-    report.note(
-        format!("lifecycle p50 / bare p50, {how}"),
-        format!("{:.2} ({least:.2} to {most:.2})", median(ratios.iter().copied())),
-    );
+/// The rounds with so many in flight, of all three.
+#[derive(Default)]
+struct Rounds {
+    bare: Vec<Sample>,
+    floor: Vec<Sample>,
+    agent: Vec<Round>,
+}
+
+impl Rounds {
+    fn report(&self, report: &mut Report, how: &str, target: Target) {
+        let agent: Vec<Sample> = self.agent.iter().map(|round| round.whole).collect();
+        let sample = Sample::median(&agent);
+        report.note(
+            format!("bare lifecycles, {how}"),
+            Sample::median(&self.bare).to_string(),
+        );
+        report.note(
+            format!("bare lifecycles behind gRPC, {how}"),
+            Sample::median(&self.floor).to_string(),
+        );
+        report.judge(
+            format!("lifecycles, {how}"),
+            sample.to_string(),
+            sample.per_second,
+            target,
+        );
+        for (what, others) in [("bare", &self.bare), ("behind gRPC", &self.floor)] {
+            let ratios: Vec<f64> = others
+                .iter()
+                .zip(&agent)
+                .map(|(other, agent)| agent.p50 / other.p50)
+                .collect();
+            let (least, most) = range(&ratios);
+            report.note(
+                format!("  lifecycle p50 / {what} p50, {how}"),
+                format!("{:.2} ({least:.2} to {most:.2})", median(ratios.iter().copied())),
+            );
+        }
+    }
 }
 
 /// Makes the seven calls, and returns what each took.
