@@ -56,14 +56,20 @@ impl Manifest {
 
 /// `deploy/examples/NAME.yaml`, as it is but for one thing: no registry is asked for a newer image.
 pub fn example(name: &str) -> Result<Vec<Manifest>> {
-    let path = repository().join("deploy/examples").join(name).with_extension("yaml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+    let objects = deployed(&format!("examples/{name}.yaml"))?;
     let local = |manifest: Manifest| match manifest.kind() {
         "StatefulSet" => manifest.set("/spec/template/spec/containers/0/imagePullPolicy", "IfNotPresent"),
         _ => manifest,
     };
-    Ok(objects.into_iter().map(Manifest).map(local).collect())
+    Ok(objects.into_iter().map(local).collect())
+}
+
+/// `deploy/FILE`, as it is.
+pub fn deployed(file: &str) -> Result<Vec<Manifest>> {
+    let path = repository().join("deploy").join(file);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+    Ok(objects.into_iter().map(Manifest).collect())
 }
 
 /// A claim of the class `manual`.

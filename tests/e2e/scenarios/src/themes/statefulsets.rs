@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::{Patch, PatchParams};
+use kube::ResourceExt;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::clients;
 use crate::cluster;
-use crate::manifest;
+use crate::manifest::{self, Manifest};
 use crate::scenario::{Scenario, scenario};
-use crate::scene::{Home, Scene, Set};
+use crate::scene::{Home, SOON, Scene, Set, until};
 
 pub const ALL: &[Scenario] = &[
     scenario!(
@@ -35,6 +37,12 @@ pub const ALL: &[Scenario] = &[
         no_class,
         Whole,
         "claims that name no class wait, until the overlay makes manual the default class"
+    ),
+    scenario!(
+        early_provisioning,
+        Whole,
+        "with the component of that name a claim knows its provisioner from the start, and no pod gets a node before its \
+         claim says that it is bound"
     ),
 ];
 
@@ -204,4 +212,72 @@ async fn no_class(s: &Scene) -> Result<()> {
             .as_str(),
         "here",
     )
+}
+
+const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+/// What the scheduler waits for before it gives a pod its node.
+const COMPLETE: &str = "pv.kubernetes.io/bind-completed";
+
+async fn early_provisioning(s: &Scene) -> Result<()> {
+    for policy in manifest::deployed("components/early-provisioning/policy.yaml")? {
+        s.apply(&policy).await?;
+    }
+    let claims = s.objects::<PersistentVolumeClaim>();
+    let would_be_made = async |claim: &Manifest| -> Result<PersistentVolumeClaim> {
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        Ok(claims
+            .create(&dry_run, &serde_json::from_value(claim.value().clone())?)
+            .await?)
+    };
+    let claim = manifest::claim("claim", "1Mi");
+    until("the policy", SOON, async || {
+        let made = would_be_made(&claim).await?;
+        let provisioner = made.annotations().get(PROVISIONER);
+        ensure!(
+            provisioner.is_some_and(|name| name == "csi.berth.dev"),
+            "not yet: {:?}",
+            made.annotations()
+        );
+        Ok(())
+    })
+    .await?;
+    let of_another = claim.set("/spec/storageClassName", "another");
+    let made = would_be_made(&of_another).await?;
+    ensure!(made.annotations().is_empty(), "another class: {:?}", made.annotations());
+
+    let halfway = Cell::new(0);
+    let look = async || -> Result<()> {
+        for claim in claims.list(&ListParams::default()).await? {
+            let named = claim.spec.as_ref().is_some_and(|spec| spec.volume_name.is_some());
+            let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+            let complete = claim.annotations().contains_key(COMPLETE);
+            ensure!(bound || !complete, "{} is complete and not bound", claim.name_any());
+            halfway.set(halfway.get() + usize::from(named && !bound));
+        }
+        Ok(())
+    };
+    let set = manifest::set("many", 16).set("/spec/podManagementPolicy", "Parallel");
+    let sets = [set];
+    let set = tokio::select! {
+        set = s.start_set(&sets) => set?,
+        // All the time: it lasts a twentieth of a second.
+        wrong = async { loop { if let Err(wrong) = look().await { break wrong } } } => return Err(wrong),
+    };
+    s.saw(format!(
+        "claims seen with a volume and not bound yet: {}",
+        halfway.get()
+    ));
+    for claim in claims.list(&ListParams::default()).await? {
+        let complete = claim.annotations().get(COMPLETE).map(String::as_str);
+        ensure!(
+            complete == Some("yes"),
+            "{}: {:?}",
+            claim.name_any(),
+            claim.annotations()
+        );
+    }
+    s.same("pods", set.pods().len(), 16)
 }
