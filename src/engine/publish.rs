@@ -232,10 +232,10 @@ fn without_read_only(options: &[MountOption]) -> Vec<MountOption> {
         .collect()
 }
 
-fn stale(record: &Record, staging: &TargetPath, what: &str) -> String {
+fn stale(record: &Record, target: &TargetPath, what: &str) -> String {
     format!(
         "{} does not show volume {} but {what}: stop all pods that use the volume on this node, then start them again",
-        staging.path().display(),
+        target.path().display(),
         record.id
     )
 }

@@ -65,18 +65,29 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// Writes until there is no space for another byte.
+/// Writes to the end of a file until there is no space for another byte.
 fn fill(home: &Home, name: &str) {
-    let mut file = fs::File::create(home.path(name)).unwrap();
-    for size in [64 << 10, 1] {
-        let error = loop {
-            if let Err(error) = std::io::Write::write_all(&mut file, &vec![1; size]) {
-                break error;
-            }
-        };
-        assert_eq!(error.raw_os_error(), Some(nix::libc::ENOSPC));
+    let mut file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(home.path(name))
+        .unwrap();
+    loop {
+        let before = file.metadata().unwrap().len();
+        for size in [64 << 10, 1] {
+            let error = loop {
+                if let Err(error) = std::io::Write::write_all(&mut file, &vec![1; size]) {
+                    break error;
+                }
+            };
+            assert_eq!(error.raw_os_error(), Some(nix::libc::ENOSPC));
+        }
+        // What was reserved for writing back and not needed is free again now.
+        file.sync_all().unwrap();
+        if file.metadata().unwrap().len() == before {
+            return;
+        }
     }
-    file.sync_all().unwrap();
 }
 
 #[test]
@@ -95,6 +106,7 @@ fn privileged_deletions_are_recorded_on_a_full_disk_and_the_ballast_comes_back()
         assert_eq!(refused.errno(), Some(nix::libc::ENOSPC));
         assert!(home.names(".berth/staging").is_empty());
         for record in &records {
+            fill(&home, "volumes/filler");
             store.commit_deletion(record, DELETED, &[]).unwrap();
         }
         assert!(ballast_bytes(&home) < 1 << 20, "it was not needed");

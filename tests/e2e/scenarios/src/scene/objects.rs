@@ -54,31 +54,44 @@ impl Scene {
         Ok(())
     }
 
-    /// Removes everything that the scene made, the data included, in the way that docs/deploying.md tells.
+    /// Removes everything that the scene made, the data included, in the way that docs/deploying.md tells. What
+    /// cannot be removed keeps nothing else from it.
     pub async fn clean_up(&self) -> Result<()> {
-        let volumes = self.volumes().await?;
-        for volume in &volumes {
-            self.reclaim(volume, "Delete").await?;
+        let emptied = self.empty().await;
+        let mut elsewhere = Ok(());
+        for (api, name) in self.elsewhere.take() {
+            let deleted = api.delete(&name, &DeleteParams::default()).await;
+            elsewhere = elsewhere.and(deleted.map(drop));
         }
+        let namespaces = self.all::<Namespace>();
+        let namespace = namespaces.delete(&self.namespace, &DeleteParams::default()).await;
+        emptied?;
+        elsewhere?;
+        namespace?;
+        Ok(())
+    }
+
+    async fn empty(&self) -> Result<()> {
         let (all, soon) = (ListParams::default(), DeleteParams::default().grace_period(1));
         self.objects::<StatefulSet>().delete_collection(&soon, &all).await?;
         self.objects::<Pod>().delete_collection(&soon, &all).await?;
+        for volume in self.volumes().await? {
+            self.reclaim(&volume, "Delete").await?;
+        }
         self.objects::<PersistentVolumeClaim>()
             .delete_collection(&soon, &all)
             .await?;
         until("the end of its volumes", SOON, async || {
-            let left: Vec<_> = self.volumes().await?.iter().map(ResourceExt::name_any).collect();
+            let left = self.volumes().await?;
+            // One may have been made meanwhile.
+            for volume in &left {
+                self.reclaim(volume, "Delete").await?;
+            }
+            let left: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
             ensure!(left.is_empty(), "there are still {}", left.join(", "));
             Ok(())
         })
-        .await?;
-        for (api, name) in self.elsewhere.take() {
-            api.delete(&name, &DeleteParams::default()).await?;
-        }
-        self.all::<Namespace>()
-            .delete(&self.namespace, &DeleteParams::default())
-            .await?;
-        Ok(())
+        .await
     }
 
     /// The PVs of claims of this scene, also of claims that are gone.
