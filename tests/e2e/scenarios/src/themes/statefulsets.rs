@@ -258,7 +258,9 @@ async fn early_provisioning(s: &Scene) -> Result<()> {
                 let named = claim.spec.as_ref().is_some_and(|spec| spec.volume_name.is_some());
                 let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
                 if bound != claim.annotations().contains_key(COMPLETE) {
-                    wrong.borrow_mut().push(format!("{} (bound: {bound})", claim.name_any()));
+                    wrong
+                        .borrow_mut()
+                        .push(format!("{} (bound: {bound})", claim.name_any()));
                 }
                 halfway.set(halfway.get() + usize::from(named && !bound));
             }
@@ -271,8 +273,15 @@ async fn early_provisioning(s: &Scene) -> Result<()> {
         failed = look() => return failed,
     };
     let wrong = wrong.take();
-    ensure!(wrong.is_empty(), "bound or complete, and not both: {}", wrong.join(", "));
-    s.saw(format!("claims seen with a volume and not bound yet: {}", halfway.get()));
+    ensure!(
+        wrong.is_empty(),
+        "bound or complete, and not both: {}",
+        wrong.join(", ")
+    );
+    s.saw(format!(
+        "claims seen with a volume and not bound yet: {}",
+        halfway.get()
+    ));
     for claim in claims.list(&ListParams::default()).await? {
         let complete = claim.annotations().get(COMPLETE).map(String::as_str);
         ensure!(
