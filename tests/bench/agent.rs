@@ -27,10 +27,20 @@ pub struct Site {
 
 /// What serves there.
 pub enum Server {
-    /// The agent, which is this program.
+    /// An agent, of this binary.
     Agent(PathBuf),
-    /// The bare system calls behind gRPC (see [`crate::floor`]).
-    Floor,
+    /// The bare system calls behind gRPC (see [`crate::floor`]), all of them handed over to other threads or only those
+    /// that wait for the disk.
+    Floor { hand_over: bool },
+}
+
+impl Server {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Agent(_) => "the agent",
+            Self::Floor { .. } => "the server of bare system calls",
+        }
+    }
 }
 
 impl Site {
@@ -103,9 +113,12 @@ impl Site {
                     .arg(format!("unix://{}", self.socket().display()));
                 command
             }
-            Server::Floor => {
+            Server::Floor { hand_over } => {
                 let mut command = Command::new(std::env::current_exe().context("find this program")?);
                 command.arg("floor").arg(&self.pool).arg(self.socket());
+                if *hand_over {
+                    command.arg("--hand-over");
+                }
                 command
             }
         };
@@ -159,11 +172,12 @@ impl Agent {
                 });
             }
             if let Some(status) = process.status()? {
-                bail!("the agent ended ({status}):\n{}", site.last_words());
+                bail!("{} ended ({status}):\n{}", site.server.name(), site.last_words());
             }
             ensure!(
                 started.elapsed() < READY_WITHIN,
-                "the agent was not ready within {READY_WITHIN:?}:\n{}",
+                "{} was not ready within {READY_WITHIN:?}:\n{}",
+                site.server.name(),
                 site.last_words()
             );
             tokio::time::sleep(POLL_EVERY).await;

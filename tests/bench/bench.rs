@@ -60,7 +60,12 @@ struct Args {
 enum Role {
     /// Serves the bare system calls.
     #[command(hide = true)]
-    Floor { pool: PathBuf, socket: PathBuf },
+    Floor {
+        pool: PathBuf,
+        socket: PathBuf,
+        #[arg(long)]
+        hand_over: bool,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -134,7 +139,11 @@ fn positive(text: &str) -> Result<usize, String> {
 fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match &args.role {
-        Some(Role::Floor { pool, socket }) => floor::serve(pool, socket),
+        Some(Role::Floor {
+            pool,
+            socket,
+            hand_over,
+        }) => floor::serve(pool, socket, *hand_over),
         None => run(&args),
     };
     match outcome {
@@ -198,10 +207,12 @@ async fn measure(args: &Args, scratch: &Scratch, report: &mut Report) -> anyhow:
         note("create", create::measure(scratch, &site, effort, report).await);
     }
     if args.chose(Part::Lifecycle) {
-        let (site, floor) = (site("lifecycle")?, Site::new(scratch, Server::Floor, "floor")?);
+        let site = site("lifecycle")?;
+        let floor = |hand_over, name| Site::new(scratch, Server::Floor { hand_over }, name);
+        let floors = [floor(false, "floor")?, floor(true, "floor-handing-over")?];
         note(
             "lifecycle",
-            lifecycle::measure(scratch, &site, &floor, effort, report).await,
+            lifecycle::measure(scratch, &site, &floors, effort, report).await,
         );
     }
     if args.chose(Part::Memory) || args.chose(Part::Start) {

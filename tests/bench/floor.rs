@@ -22,24 +22,26 @@ use crate::bare::BarePool;
 
 /// Serves on `socket` until it is killed.
 ///
-/// One thread carries the connection and does there what waits for no disk, so nothing is handed from thread to thread
-/// that need not be: an agent that must not stand still while a disk hangs cannot do that.
-pub fn serve(pool: &Path, socket: &Path) -> anyhow::Result<()> {
+/// One thread carries the connection. Unless told to `hand_over` it does there what waits for no disk: an agent that must
+/// not stand still while a disk hangs cannot do that. That is the fastest one by one; with more in flight it keeps the
+/// others waiting while it mounts.
+pub fn serve(pool: &Path, socket: &Path, hand_over: bool) -> anyhow::Result<()> {
     let pool = Arc::new(BarePool::new(pool)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = async {
         let listener = UnixListener::bind(socket).with_context(|| format!("listen on {}", socket.display()))?;
-        let server = Server::builder().add_routes(Routes::from(router(&pool)));
+        let server = Server::builder().add_routes(Routes::from(router(&pool, hand_over)));
         server.serve_with_incoming(UnixListenerStream::new(listener)).await?;
         anyhow::Ok(())
     };
     runtime.block_on(served)
 }
 
-fn router(pool: &Arc<BarePool>) -> Router {
+fn router(pool: &Arc<BarePool>, hand_over: bool) -> Router {
     let mut routes = Router::new();
     let mut serve = Routing {
         pool,
+        hand_over,
         routes: &mut routes,
     };
     serve.call("Identity/Probe", Place::Here, |_, _: ProbeRequest| {
@@ -120,6 +122,7 @@ enum Place {
 
 struct Routing<'a> {
     pool: &'a Arc<BarePool>,
+    hand_over: bool,
     routes: &'a mut Router,
 }
 
@@ -130,6 +133,7 @@ impl Routing<'_> {
         A: Message + Default + 'static,
     {
         let pool = Arc::clone(self.pool);
+        let place = if self.hand_over { Place::AtDisk } else { place };
         let service = service_fn(move |request: http::Request<Body>| {
             let pool = Arc::clone(&pool);
             let call = service_fn(move |request: Request<Q>| {

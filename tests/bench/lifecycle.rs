@@ -38,21 +38,26 @@ const WARM_UP: usize = 50;
 pub async fn measure(
     scratch: &Scratch,
     site: &Site,
-    floor_site: &Site,
+    floor_sites: &[Site; 2],
     effort: Effort,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let agent = Agent::start(site).await?;
     let channel = agent.channel();
-    let floor = Agent::start(floor_site).await?;
+    let [here, handing_over] = floor_sites;
+    let floors = (Agent::start(here).await?, Agent::start(handing_over).await?);
     let pool = Arc::new(BarePool::new(&scratch.root().join("lifecycle/bare"))?);
     round(site, channel, 1, WARM_UP).await?;
-    round(floor_site, floor.channel(), 1, WARM_UP).await?;
+    round(here, floors.0.channel(), 1, WARM_UP).await?;
+    round(handing_over, floors.1.channel(), 1, WARM_UP).await?;
     bare(&pool, site, 1, WARM_UP).await?;
     let (mut one_by_one, mut eight) = (Rounds::default(), Rounds::default());
     let (mut empty_one, mut empty_eight) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        for (in_flight, rounds) in [(1, &mut one_by_one), (8, &mut eight)] {
+        for (in_flight, rounds, floor_site, floor) in [
+            (1, &mut one_by_one, here, &floors.0),
+            (8, &mut eight, handing_over, &floors.1),
+        ] {
             let lifecycles = effort.operations(in_flight);
             scratch.settle()?;
             rounds.bare.push(bare(&pool, site, in_flight, lifecycles).await?);
@@ -161,7 +166,7 @@ impl Rounds {
             sample.per_second,
             target,
         );
-        for (what, others) in [("bare", &self.bare), ("behind gRPC", &self.floor)] {
+        for (what, others) in [("bare", &self.bare), ("bare behind gRPC", &self.floor)] {
             let ratios: Vec<f64> = others
                 .iter()
                 .zip(&agent)
