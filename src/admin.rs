@@ -52,7 +52,7 @@ pub struct AdminService {
 }
 
 impl AdminService {
-    /// A service on top of the engine.
+    /// A service whose work shares the threads of the CSI services.
     pub fn new(work: Work) -> Self {
         Self { work }
     }

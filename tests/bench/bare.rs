@@ -76,10 +76,14 @@ impl BarePool {
     }
 
     pub fn stage(&self, name: &str, staging: &Path) -> anyhow::Result<()> {
+        self.bind(name, staging)
+    }
+
+    fn bind(&self, name: &str, target: &Path) -> anyhow::Result<()> {
         let source = self.path.join("volumes").join(name);
         Ok(mount(
             Some(&source),
-            staging,
+            target,
             None::<&str>,
             MsFlags::MS_BIND,
             None::<&str>,
@@ -88,7 +92,7 @@ impl BarePool {
 
     pub fn publish(&self, name: &str, target: &Path) -> anyhow::Result<()> {
         mkdir(target, Mode::S_IRWXU)?;
-        self.stage(name, target)
+        self.bind(name, target)
     }
 
     pub fn stats(&self, target: &Path) -> anyhow::Result<()> {
@@ -97,7 +101,7 @@ impl BarePool {
     }
 
     pub fn unpublish(&self, target: &Path) -> anyhow::Result<()> {
-        self.unstage(target)?;
+        umount2(target, MntFlags::UMOUNT_NOFOLLOW)?;
         Ok(fs::remove_dir(target)?)
     }
 

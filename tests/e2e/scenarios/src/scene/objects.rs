@@ -75,19 +75,20 @@ impl Scene {
         let (all, soon) = (ListParams::default(), DeleteParams::default().grace_period(1));
         self.objects::<StatefulSet>().delete_collection(&soon, &all).await?;
         self.objects::<Pod>().delete_collection(&soon, &all).await?;
-        for volume in self.volumes().await? {
-            self.reclaim(&volume, "Delete").await?;
-        }
+        // Asked again and again: one may be made meanwhile, or go.
+        let doomed = async || -> Result<Vec<String>> {
+            let volumes = self.volumes().await?;
+            for volume in &volumes {
+                self.reclaim(volume, "Delete").await?;
+            }
+            Ok(volumes.iter().map(ResourceExt::name_any).collect())
+        };
+        until("its volumes to be let go", SOON, &doomed).await?;
         self.objects::<PersistentVolumeClaim>()
             .delete_collection(&soon, &all)
             .await?;
         until("the end of its volumes", SOON, async || {
-            let left = self.volumes().await?;
-            // One may have been made meanwhile.
-            for volume in &left {
-                self.reclaim(volume, "Delete").await?;
-            }
-            let left: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
+            let left = doomed().await?;
             ensure!(left.is_empty(), "there are still {}", left.join(", "));
             Ok(())
         })
